@@ -1,0 +1,1 @@
+//! Ciphers, key derivation, secrets in locked memory.

@@ -1,0 +1,3 @@
+//! The filesystem, without one FUSE type.
+
+pub mod types;

@@ -1,0 +1,1 @@
+//! Thin adapter between the kernel and [`crate::fs`].

@@ -1,0 +1,3 @@
+//! The `kmsfs` program.
+
+fn main() {}

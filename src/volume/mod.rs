@@ -1,0 +1,3 @@
+//! The volume format.
+
+pub mod lower;
