@@ -1,1 +1,5 @@
 //! Where data keys come from.
+
+mod error;
+
+pub use error::{Error, ErrorKind};

@@ -1,3 +1,14 @@
-//! The volume format.
+//! The volume format: what lies in the lower directory, and how it is read and written.
 
+mod error;
 pub mod lower;
+
+pub use error::{Error, Result};
+
+use std::path::PathBuf;
+
+/// Tells where a file lies now, so that a journal record can say where to look for it after a crash.
+pub trait PathHint: Send + Sync {
+    /// One valid current path of the file, relative to the lower root; `None` if it has none left.
+    fn lower_path(&self) -> Option<PathBuf>;
+}
