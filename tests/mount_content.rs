@@ -18,9 +18,8 @@ use common::{
 use rustix::fs::FallocateFlags;
 
 /// Around a block, around the first page of tag entries (96 blocks), and past the second (96 + 128 blocks).
-const SIZES: [usize; 14] = [
-    0, 1, 15, 16, 4095, 4096, 4097, 8192, 393_215, 393_216, 393_217, 917_503, 917_504, 917_505,
-];
+const SIZES: [usize; 14] =
+    [0, 1, 15, 16, 4095, 4096, 4097, 8192, 393_215, 393_216, 393_217, 917_503, 917_504, 917_505];
 
 const GIB: u64 = 1 << 30;
 
@@ -185,7 +184,8 @@ fn ranges_copied_inside_the_kernel_arrive_whole() {
         let (mut from_at, mut to_at) = (from as u64, to as u64);
         let mut left = len;
         while left > 0 {
-            let done = rustix::fs::copy_file_range(&source, Some(&mut from_at), &target, Some(&mut to_at), left);
+            let done =
+                rustix::fs::copy_file_range(&source, Some(&mut from_at), &target, Some(&mut to_at), left);
             let done = done.unwrap();
             if done == 0 {
                 break;

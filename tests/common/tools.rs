@@ -34,7 +34,14 @@ pub fn ok(command: &mut Command) -> String {
 
 /// Runs a shell script in `dir` with `args` as `$1` and on, stopping at its first failure.
 pub fn sh(dir: &Path, script: &str, args: &[&Path]) -> String {
-    ok(Command::new("bash").arg("-euo").arg("pipefail").arg("-c").arg(script).arg("sh").args(args).current_dir(dir))
+    ok(Command::new("bash")
+        .arg("-euo")
+        .arg("pipefail")
+        .arg("-c")
+        .arg(script)
+        .arg("sh")
+        .args(args)
+        .current_dir(dir))
 }
 
 /// Runs a Python program, the tests' second process, with `args` as `sys.argv[1:]`.
@@ -118,10 +125,23 @@ pub fn assert_same_tree(left: &Path, right: &Path, compare: Compare) -> usize {
         let Some(other) = right_tree.get(name) else {
             panic!("{} is missing in {}", name.display(), right.display());
         };
-        assert_eq!(entry, other, "{} differs between {} and {}", name.display(), left.display(), right.display());
+        assert_eq!(
+            entry,
+            other,
+            "{} differs between {} and {}",
+            name.display(),
+            left.display(),
+            right.display()
+        );
         if entry.kind == "file" {
             let same = same_bytes(&left.join(name), &right.join(name));
-            assert!(same, "{} has other bytes in {} than in {}", name.display(), left.display(), right.display());
+            assert!(
+                same,
+                "{} has other bytes in {} than in {}",
+                name.display(),
+                left.display(),
+                right.display()
+            );
         }
     }
     let extra = right_tree.keys().find(|name| !left_tree.contains_key(*name));
@@ -155,8 +175,8 @@ fn describe(root: &Path, compare: Compare) -> BTreeMap<PathBuf, Entry> {
         let meta = fs::symlink_metadata(&path).unwrap();
         let kind = kind_of(&meta);
         let linked = compare.hard_links && kind != "directory";
-        let first_name =
-            linked.then(|| first_names.entry((meta.dev(), meta.ino())).or_insert_with(|| name.clone()).clone());
+        let first_name = linked
+            .then(|| first_names.entry((meta.dev(), meta.ino())).or_insert_with(|| name.clone()).clone());
         let attributes = compare.attributes.then(|| {
             // A link's own time is not carried by every tool that is asked to copy links.
             let time = if kind == "symlink" { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };

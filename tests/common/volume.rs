@@ -156,9 +156,8 @@ impl Volume {
         let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let alive = watch(child.id());
         fs::write(self.root.join("daemon.pid"), child.id().to_string()).unwrap();
-        let answers = wait_until(PATIENCE, || {
-            is_mount_point(&self.mnt()) || child.try_wait().unwrap().is_some()
-        });
+        let answers =
+            wait_until(PATIENCE, || is_mount_point(&self.mnt()) || child.try_wait().unwrap().is_some());
         let mounted = answers && is_mount_point(&self.mnt());
         self.daemon = Some(Daemon { child, _alive: alive });
         assert!(mounted, "the volume did not mount:\n{}", self.log());
@@ -380,9 +379,10 @@ fn kill(pid: u32) {
 /// Removes a volume's directory with whatever is still mounted below it.
 fn clear_away(root: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let below = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|dir| {
-        Path::new(dir).starts_with(root)
-    });
+    let below = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|dir| Path::new(dir).starts_with(root));
     for dir in below.collect::<Vec<_>>().into_iter().rev() {
         let _ = umount(Path::new(dir), true);
     }
