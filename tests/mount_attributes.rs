@@ -84,7 +84,7 @@ fn the_modification_time_of_an_overwrite_is_the_same_after_a_remount() {
 #[test]
 fn modes_and_owners_pass_through() {
     need_root();
-    let mut volume = Volume::mounted();
+    let mut volume = Volume::mounted_for_all();
     let (file, dir, link) = (volume.path("file"), volume.path("dir"), volume.path("link"));
     fs::write(&file, b"").unwrap();
     fs::create_dir(&dir).unwrap();
@@ -109,7 +109,7 @@ fn modes_and_owners_pass_through() {
 #[test]
 fn another_users_write_and_every_chown_clear_set_user_id() {
     need_root();
-    let volume = Volume::mounted();
+    let volume = Volume::mounted_for_all();
     let file = volume.path("program");
     let mode = || fs::metadata(&file).unwrap().mode() & 0o7777;
     fs::write(&file, b"#!/bin/sh\n").unwrap();
@@ -127,8 +127,7 @@ fn another_users_write_and_every_chown_clear_set_user_id() {
 #[test]
 fn files_belong_to_the_user_who_makes_them_and_permissions_are_enforced() {
     need_root();
-    let mut volume = Volume::unmounted();
-    volume.mount();
+    let volume = Volume::mounted_for_all();
     fs::set_permissions(volume.mnt(), PermissionsExt::from_mode(0o1777)).unwrap();
     let as_user = |script: &str| {
         let mut command = Command::new("setpriv");
@@ -156,7 +155,7 @@ fn files_belong_to_the_user_who_makes_them_and_permissions_are_enforced() {
 #[test]
 fn special_files_are_made_and_kept() {
     need_root();
-    let mut volume = Volume::mounted();
+    let mut volume = Volume::mounted_for_all();
     sh(&volume.mnt(), "mkfifo fifo; mknod null c 1 3; mknod disk b 7 0", &[]);
     ok(Command::new("python3")
         .args(["-c", "import socket; socket.socket(socket.AF_UNIX).bind('socket')"])
@@ -202,7 +201,7 @@ fn extended_attributes_keep_names_and_values() {
 #[test]
 fn access_control_lists_are_kept_inherited_and_enforced() {
     need_root();
-    let mut volume = Volume::mounted();
+    let mut volume = Volume::mounted_for_all();
     let script = "
         echo content >file; chmod 600 file; setfacl -m u:1:r file
         mkdir dir; chmod 700 dir; setfacl -m u:1:rwx,d:u:1:rw,d:g::-,d:o::- dir

@@ -24,7 +24,7 @@ const CASES: usize = 398;
 #[test]
 fn pjdfstest_passes() {
     need_root();
-    let volume = Volume::mounted();
+    let volume = Volume::mounted_for_all();
     fs::set_permissions(volume.mnt(), PermissionsExt::from_mode(0o755)).unwrap();
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/pjdfstest.toml");
     let mut command = Command::new(tool("pjdfstest"));

@@ -120,7 +120,10 @@ mod tests {
         assert_eq!(open(cipher, entry, 5, &sealed).expect("authentic"), [1; 100]);
         assert!(open(cipher, entry, 6, &sealed).is_err(), "moved within the file");
         assert!(open(cipher, entry, 5, &sealed[..99]).is_err(), "cut");
-        assert!(open(cipher, TagEntry { generation: 2, ..entry }, 5, &sealed).is_err(), "another key generation");
+        assert!(
+            open(cipher, TagEntry { generation: 2, ..entry }, 5, &sealed).is_err(),
+            "another key generation"
+        );
         assert!(open(BlockCipher { file: &[4; 16], ..cipher }, entry, 5, &sealed).is_err(), "another file");
     }
 

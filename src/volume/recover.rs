@@ -137,7 +137,11 @@ impl Recovery<'_> {
             let leftover = entry.name.as_encoded_bytes().starts_with(b"kmsfs.tmp.");
             if is_dir {
                 let sub = self.lower.open(dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-                if leftover { self.remove_temporary(dir, &entry.name, &sub)? } else { self.remove_leftovers(&sub)? }
+                if leftover {
+                    self.remove_temporary(dir, &entry.name, &sub)?
+                } else {
+                    self.remove_leftovers(&sub)?
+                }
             } else if leftover {
                 self.lower.unlink(dir, &entry.name)?;
             }
@@ -150,7 +154,11 @@ impl Recovery<'_> {
         let others = |n: &OsStr| n != "." && n != ".." && !super::replay::is_own_file(n);
         let inside = self.lower.read_dir(sub)?;
         if let Some(other) = inside.iter().find(|e| others(&e.name)) {
-            log::error!("{}: a temporary directory holds {}; left alone", name.display(), other.name.display());
+            log::error!(
+                "{}: a temporary directory holds {}; left alone",
+                name.display(),
+                other.name.display()
+            );
             return Ok(());
         }
         for entry in inside.iter().filter(|e| e.name != "." && e.name != "..") {
@@ -279,7 +287,10 @@ impl Mending<'_> {
     fn drop_torn(&mut self, len: u64) -> Result<u64> {
         for block in self.header.slot.durable_len / BLOCK..blocks_in(len) {
             let hole = self.entries(block..block + 1)?[0].is_hole();
-            if block * BLOCK >= self.header.slot.durable_len && !hole && !self.opens(block, block_len(block, len))? {
+            if block * BLOCK >= self.header.slot.durable_len
+                && !hole
+                && !self.opens(block, block_len(block, len))?
+            {
                 return Ok(block * BLOCK);
             }
         }

@@ -140,7 +140,8 @@ impl FileStore {
         }
         let fd = open_lower()?;
         let stat = self.0.lower.fstat(&fd)?;
-        let named = || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
+        let named =
+            || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
         let mut page0 = [0u8; geometry::BLOCK_LEN];
         let n = self.0.lower.pread(&fd, &mut page0, 0)?;
         let (header, key) = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w))?;
@@ -223,7 +224,11 @@ pub(super) fn new_header(
     random::fill(&mut file_id);
     let (key, wrapped) = keyring.create(&file_id)?;
     if wrapped.blob.len() > header::MAX_WRAPPED {
-        let why = format!("the KMS wrapped a data key into {} bytes; a header holds {}", wrapped.blob.len(), header::MAX_WRAPPED);
+        let why = format!(
+            "the KMS wrapped a data key into {} bytes; a header holds {}",
+            wrapped.blob.len(),
+            header::MAX_WRAPPED
+        );
         return Err(crate::keys::Error::new(crate::keys::ErrorKind::Unsuitable, why).into());
     }
     let slot = Slot {

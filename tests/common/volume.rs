@@ -50,9 +50,17 @@ impl Volume {
         volume
     }
 
+    /// The same, open to every user of the machine, who may have devices and set-user-id programs there.
+    pub fn mounted_for_all() -> Volume {
+        let mut volume = Volume::unmounted();
+        volume.option("-o").option("allow_other,suid,dev").mount();
+        volume
+    }
+
     /// A new volume that nobody has mounted yet.
     pub fn unmounted() -> Volume {
         let volume = Volume::bare();
+        volume.keystore_create();
         volume.init(&[]);
         volume
     }
@@ -76,7 +84,12 @@ impl Volume {
         Volume { root, daemon: None, options: Vec::new() }
     }
 
-    /// Makes the volume (and, the first time, the keystore), with more arguments to `kmsfs init`.
+    /// Makes the keystore, with a passphrase that is cheap to check: tests open it hundreds of times.
+    pub fn keystore_create(&self) {
+        ok(self.kmsfs("keystore").args(["create", "--argon2", "8192,1,1"]));
+    }
+
+    /// Makes the volume (and the keystore, if there is none), with more arguments to `kmsfs init`.
     pub fn init(&self, args: &[&str]) {
         let passphrase = self.passphrase_file();
         ok(self.kmsfs("init").arg("--passphrase-file").arg(passphrase).args(args).arg(self.lower()));
@@ -151,16 +164,29 @@ impl Volume {
 
     /// Mounts with a command of the test's own, and waits until the mount answers.
     pub fn mount_with(&mut self, command: &mut Command) {
+        if let Err(status) = self.try_mount(command) {
+            panic!("the volume did not mount, {status}:\n{}", self.log());
+        }
+    }
+
+    /// Mounts; fails with the program's exit status where it refuses.
+    pub fn try_mount(&mut self, command: &mut Command) -> Result<(), ExitStatus> {
         assert!(self.daemon.is_none(), "the volume is mounted already");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let alive = watch(child.id());
         fs::write(self.root.join("daemon.pid"), child.id().to_string()).unwrap();
-        let answers =
-            wait_until(PATIENCE, || is_mount_point(&self.mnt()) || child.try_wait().unwrap().is_some());
-        let mounted = answers && is_mount_point(&self.mnt());
+        let mut ended = None;
+        let answers = wait_until(PATIENCE, || {
+            ended = child.try_wait().unwrap();
+            ended.is_some() || is_mount_point(&self.mnt())
+        });
+        if let Some(status) = ended {
+            return Err(status);
+        }
         self.daemon = Some(Daemon { child, _alive: alive });
-        assert!(mounted, "the volume did not mount:\n{}", self.log());
+        assert!(answers, "the mount does not answer:\n{}", self.log());
+        Ok(())
     }
 
     /// Tries to mount and returns what the program said when it refused.

@@ -189,7 +189,18 @@ impl Journal {
         let last_lsn = AtomicU64::new(scan.next_lsn - 1);
         let commits = Mutex::new(Commits { durable: scan.next_lsn - 1, ..Commits::default() });
         let (appender, committed) = (Mutex::new(appender), Condvar::new());
-        let journal = Journal { lower, dir, state_fd, key, power, appender, commits, committed, last_lsn, pending_bytes };
+        let journal = Journal {
+            lower,
+            dir,
+            state_fd,
+            key,
+            power,
+            appender,
+            commits,
+            committed,
+            last_lsn,
+            pending_bytes,
+        };
         Ok(Opened { journal, previous, records: scan.records })
     }
 
@@ -467,7 +478,11 @@ fn scan_segment(scan: &mut Scan, segment: &Arc<Segment>, bytes: &[u8], key: &Key
             return;
         }
         scan.next_lsn = position.lsn + 1;
-        let head = if record.kind == Kind::Path { payload.len() } else { record.ciphertext_at(0).min(payload.len()) };
+        let head = if record.kind == Kind::Path {
+            payload.len()
+        } else {
+            record.ciphertext_at(0).min(payload.len())
+        };
         scan.records.push(Replayed {
             record,
             segment: Arc::clone(segment),
