@@ -48,7 +48,7 @@ fn overwrite(path: &Path, file: u64, start: u64, rounds: &Rounds) {
             return;
         }
         rounds.lock().unwrap().get_mut(&(file, block)).unwrap().0 = round;
-        if round % 50 == 0 && open.sync_data().is_err() {
+        if round.is_multiple_of(50) && open.sync_data().is_err() {
             return;
         }
     }
@@ -130,13 +130,13 @@ fn fifty_kills_under_an_overwrite_load_lose_nothing_that_was_acknowledged() {
             volume.kill();
         });
         writes += rounds.lock().unwrap().values().filter(|(last, _)| *last >= start).count();
-        if kill % 10 == 0 {
+        if kill.is_multiple_of(10) {
             volume.assert_clean();
         }
         volume.mount();
         assert_overwritten(&volume, &rounds);
         assert_replaced(&replaced);
-        if kill % 10 == 0 {
+        if kill.is_multiple_of(10) {
             progress(format_args!("{kill} of {KILLS} kills, {writes} blocks overwritten between them"));
         }
     }
@@ -179,7 +179,7 @@ fn churn(mnt: &Path, round: u64, worker: u64, stop: &AtomicBool) {
         let moved = mnt.join(format!("moved-{worker}"));
         fs::create_dir_all(&moved)?;
         fs::rename(&dir, moved.join(format!("{round}-{turn}")))?;
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             fs::remove_dir_all(moved.join(format!("{round}-{turn}")))?;
         }
         Ok(())

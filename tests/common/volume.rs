@@ -353,10 +353,9 @@ pub fn find(dir: &Path, matches: &mut dyn FnMut(&Path, &fs::Metadata) -> bool) -
         if matches(&path, &meta) {
             return Some(path);
         }
-        if meta.is_dir() {
-            if let Some(found) = find(&path, matches) {
-                return Some(found);
-            }
+        let below = if meta.is_dir() { find(&path, matches) } else { None };
+        if below.is_some() {
+            return below;
         }
     }
     None
