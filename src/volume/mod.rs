@@ -15,6 +15,8 @@ pub mod recover;
 pub mod replay;
 pub mod store;
 mod tags;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};
 
