@@ -6,8 +6,8 @@
 
 use super::geometry::{BLOCK_LEN, ENTRY_LEN};
 use super::header::FileId;
-use crate::crypto::aead::{NONCE_LEN, NotAuthentic, TAG_LEN};
-use crate::keys::dek::FileKey;
+use crate::crypto::{NONCE_LEN, NotAuthentic, TAG_LEN};
+use crate::keys::FileKey;
 
 /// What authenticates one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,7 +98,7 @@ impl BlockCipher<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::aead::Cipher;
+    use crate::crypto::Cipher;
     use crate::crypto::secret::Key;
 
     const FILE: FileId = [3; 16];
@@ -120,7 +120,10 @@ mod tests {
         assert_eq!(open(cipher, entry, 5, &sealed).expect("authentic"), [1; 100]);
         assert!(open(cipher, entry, 6, &sealed).is_err(), "moved within the file");
         assert!(open(cipher, entry, 5, &sealed[..99]).is_err(), "cut");
-        assert!(open(cipher, TagEntry { generation: 2, ..entry }, 5, &sealed).is_err(), "another key generation");
+        assert!(
+            open(cipher, TagEntry { generation: 2, ..entry }, 5, &sealed).is_err(),
+            "another key generation"
+        );
         assert!(open(BlockCipher { file: &[4; 16], ..cipher }, entry, 5, &sealed).is_err(), "another file");
     }
 

@@ -22,10 +22,10 @@
 
 use super::geometry::HEADER_LEN;
 use super::{Error, Result};
-use crate::crypto::aead::Cipher;
+use crate::crypto::Cipher;
 use crate::crypto::mac;
+use crate::keys::FileKey;
 use crate::keys::WrappedKey;
-use crate::keys::dek::FileKey;
 use std::sync::Arc;
 
 /// Bytes of one sector.
@@ -153,8 +153,11 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
             blob: s[WRAPPED_AT..WRAPPED_AT + wrapped_len].to_vec(),
         },
     };
-    let header =
-        Header { file_id: s[16..32].try_into().expect("sixteen bytes"), cipher: Cipher::try_from(s[9]).ok()?, slot };
+    let header = Header {
+        file_id: s[16..32].try_into().expect("sixteen bytes"),
+        cipher: Cipher::try_from(s[9]).ok()?,
+        slot,
+    };
     Some(Unverified { bytes: s, header })
 }
 
@@ -187,7 +190,9 @@ pub fn decode(
                 Some(header) => return Ok((header, key)),
                 None => why = "the header's MAC does not hold",
             },
-            Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => why = "the wrapped data key is not authentic",
+            Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => {
+                why = "the wrapped data key is not authentic"
+            }
             Err(e) => return Err(e.into()),
         }
     }

@@ -52,9 +52,11 @@ impl RangeLocks {
 
     fn acquire(&self, blocks: Range<u64>, exclusive: bool) -> RangeGuard<'_> {
         let mut state = self.state.lock();
-        while state.held.iter().any(|h| {
-            (exclusive || h.exclusive) && h.blocks.start < blocks.end && blocks.start < h.blocks.end
-        }) {
+        while state
+            .held
+            .iter()
+            .any(|h| (exclusive || h.exclusive) && h.blocks.start < blocks.end && blocks.start < h.blocks.end)
+        {
             self.released.wait(&mut state);
         }
         let id = state.next_id;

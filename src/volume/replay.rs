@@ -125,7 +125,12 @@ fn locate(
 fn open_if(lower: &dyn Lower, root: &Fd, path: &Path, id: &FileId) -> Result<Option<Fd>> {
     let fd = match open_path(lower, root, path, libc::O_RDWR | libc::O_NONBLOCK) {
         Ok(fd) => fd,
-        Err(Error::Os(e)) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EISDIR)) => {
+        Err(Error::Os(e))
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EISDIR)
+            ) =>
+        {
             return Ok(None);
         }
         Err(e) => return Err(e),
@@ -206,4 +211,3 @@ pub(super) fn walk(
     }
     Ok(())
 }
-

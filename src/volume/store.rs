@@ -8,9 +8,8 @@ use super::lower::{Fd, Lower};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
-use crate::crypto::aead::Cipher;
 use crate::crypto::random;
-use crate::keys::cache::Keyring;
+use crate::keys::Keyring;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
@@ -44,7 +43,6 @@ pub struct Shared {
     pub(super) epoch: RwLock<u64>,
     /// Counts how often all data keys were dropped.
     pub(super) key_epoch: AtomicU64,
-    cipher: Cipher,
     live: Mutex<HashMap<FileKeyId, Weak<File>>>,
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
     openings: Vec<Mutex<()>>,
@@ -60,13 +58,7 @@ pub struct FileStore(Arc<Shared>);
 
 impl FileStore {
     /// A store on `journal`, whose old records have been applied.
-    pub fn new(
-        lower: Arc<dyn Lower>,
-        keyring: Arc<Keyring>,
-        journal: Journal,
-        cipher: Cipher,
-        power: bool,
-    ) -> FileStore {
+    pub fn new(lower: Arc<dyn Lower>, keyring: Arc<Keyring>, journal: Journal, power: bool) -> FileStore {
         FileStore(Arc::new(Shared {
             pending: PendingSync::new(Arc::clone(&lower)),
             lower,
@@ -76,7 +68,6 @@ impl FileStore {
             power,
             epoch: RwLock::new(1),
             key_epoch: AtomicU64::new(0),
-            cipher,
             live: Mutex::default(),
             dirty: Mutex::default(),
             openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
@@ -113,7 +104,7 @@ impl FileStore {
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
     pub fn create(&self, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
         let stat = self.0.lower.fstat(&fd)?;
-        let (header, key) = new_header(&self.0.keyring, self.0.cipher)?;
+        let (header, key) = new_header(&self.0.keyring)?;
         let id = (stat.dev, stat.ino);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
         file.open_handle();
@@ -140,10 +131,15 @@ impl FileStore {
         }
         let fd = open_lower()?;
         let stat = self.0.lower.fstat(&fd)?;
-        let named = || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
+        let named =
+            || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
         let mut page0 = [0u8; geometry::BLOCK_LEN];
         let n = self.0.lower.pread(&fd, &mut page0, 0)?;
         let (header, key) = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w))?;
+        if header.cipher != self.0.keyring.cipher() {
+            let why = format!("sealed with {}, in a volume of {}", header.cipher, self.0.keyring.cipher());
+            return Err(Error::corrupt(named(), why));
+        }
         let len = geometry::plain_len(stat.size);
         if len != Some(header.slot.sealed_len) {
             let found = len.map_or_else(|| "no length a file can have".to_owned(), |l| format!("{l} bytes"));
@@ -215,15 +211,16 @@ impl std::fmt::Display for Lazy<'_> {
 }
 
 /// The header of a new file, with a data key of its own.
-pub(super) fn new_header(
-    keyring: &Keyring,
-    cipher: Cipher,
-) -> Result<(Header, Arc<crate::keys::dek::FileKey>)> {
+pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::FileKey>)> {
     let mut file_id: FileId = [0; 16];
     random::fill(&mut file_id);
     let (key, wrapped) = keyring.create(&file_id)?;
     if wrapped.blob.len() > header::MAX_WRAPPED {
-        let why = format!("the KMS wrapped a data key into {} bytes; a header holds {}", wrapped.blob.len(), header::MAX_WRAPPED);
+        let why = format!(
+            "the KMS wrapped a data key into {} bytes; a header holds {}",
+            wrapped.blob.len(),
+            header::MAX_WRAPPED
+        );
         return Err(crate::keys::Error::new(crate::keys::ErrorKind::Unsuitable, why).into());
     }
     let slot = Slot {
@@ -235,7 +232,7 @@ pub(super) fn new_header(
         seals: 0,
         wrapped,
     };
-    Ok((Header { file_id, cipher, slot }, key))
+    Ok((Header { file_id, cipher: keyring.cipher(), slot }, key))
 }
 
 impl Shared {

@@ -1,11 +1,11 @@
 //! Reading: every byte comes out of a block that authenticated, or out of a hole the header allows.
 
+use super::super::Result;
 use super::super::block::TagEntry;
 use super::super::geometry::{BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, runs};
 use super::super::overlay::Source;
-use super::super::Result;
 use super::File;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::ops::Range;
 
 impl File {
@@ -65,8 +65,11 @@ impl File {
                     let len = block_len(at, file_len);
                     let stored = j.len as usize;
                     j.segment.read(&*self.store.lower, &mut piece[..stored], j.at)?;
-                    if stored > len || self.cipher_for(key).open(&j.entry, at, &mut piece[..stored]).is_err() {
-                        return Err(self.corrupt(format_args!("block {at} in the journal does not authenticate")));
+                    if stored > len || self.cipher_for(key).open(&j.entry, at, &mut piece[..stored]).is_err()
+                    {
+                        return Err(
+                            self.corrupt(format_args!("block {at} in the journal does not authenticate"))
+                        );
                     }
                     piece[stored..].fill(0);
                 }
@@ -113,8 +116,10 @@ impl File {
             let from = (run.start - base) as usize * BLOCK_LEN;
             let piece = &mut out[from..from + (run.end - run.start) as usize * BLOCK_LEN];
             if entries.iter().any(|e| !e.is_hole()) {
-                let lower_bytes =
-                    (run.end * BLOCK).min(place_len).saturating_sub(run.start * BLOCK).min(piece.len() as u64);
+                let lower_bytes = (run.end * BLOCK)
+                    .min(place_len)
+                    .saturating_sub(run.start * BLOCK)
+                    .min(piece.len() as u64);
                 let wanted = &mut piece[..lower_bytes as usize];
                 let n = self.store.lower.pread(&self.fd, wanted, data_offset(run.start))?;
                 wanted[n..].fill(0);

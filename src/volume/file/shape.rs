@@ -2,15 +2,15 @@
 
 use super::super::block::TagEntry;
 use super::super::geometry::{
-    BLOCK, BLOCK_LEN, ENTRY_LEN, MAX_LEN, block_len, blocks_in, data_offset, group_blocks, group_of, lower_len,
-    tag_page_offset,
+    BLOCK, BLOCK_LEN, ENTRY_LEN, MAX_LEN, block_len, blocks_in, data_offset, group_blocks, group_of,
+    lower_len, tag_page_offset,
 };
 use super::super::journal::{Kind, RECORD_HEADER, Record};
 use super::super::lower::Timespec;
 use super::super::overlay::{Journaled, Source};
 use super::super::{Error, Result, apply};
 use super::File;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::sync::Arc;
 
 impl File {

@@ -1,14 +1,14 @@
 //! Making things durable: the header's slot, fsync, checkpoints; and letting go of the data key.
 
+use super::super::Result;
 use super::super::apply;
 use super::super::geometry::{BLOCK, HEADER_LEN, blocks_in};
 use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
 use super::super::overlay::Overlay;
-use super::super::Result;
 use super::{File, Inner};
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -11,7 +11,7 @@ use super::super::overlay::Journaled;
 use super::super::{Error, Result};
 use super::{File, SEALS_PER_KEY, SEALS_RESERVED};
 use crate::crypto::random;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -76,7 +76,8 @@ impl File {
         loop {
             let len = self.len();
             // Growing touches the last block and everything behind it.
-            let blocks = if end > len { (at / BLOCK).min(len / BLOCK)..u64::MAX } else { at / BLOCK..blocks_in(end) };
+            let blocks =
+                if end > len { (at / BLOCK).min(len / BLOCK)..u64::MAX } else { at / BLOCK..blocks_in(end) };
             let _guard = self.ranges.exclusive(blocks);
             if self.len() != len && (end > len || end > self.len()) {
                 continue;
@@ -162,7 +163,7 @@ impl File {
     }
 
     /// Counts `count` seals against the block key's budget; returns the generation to seal under.
-    fn reserve_seals(&self, key: &FileKey, count: u64) -> Result<u32> {
+    pub(super) fn reserve_seals(&self, key: &FileKey, count: u64) -> Result<u32> {
         let mut inner = self.inner.lock();
         inner.seals_used += count;
         if inner.seals_used > inner.slot.seals {
@@ -212,7 +213,13 @@ impl File {
     }
 
     /// The first write of a new file: header, tags and blocks in one go, if it is so simple.
-    fn place_first(&self, key: &FileKey, sealed: &mut Sealed<'_>, blocks: &Range<u64>, new_len: u64) -> Result<bool> {
+    fn place_first(
+        &self,
+        key: &FileKey,
+        sealed: &mut Sealed<'_>,
+        blocks: &Range<u64>,
+        new_len: u64,
+    ) -> Result<bool> {
         let mut inner = self.inner.lock();
         if inner.has_header {
             return Ok(false);
@@ -309,7 +316,13 @@ impl File {
         Ok(())
     }
 
-    fn place_by_journal(&self, sealed: &mut Sealed<'_>, run: Range<u64>, way: Way, new_len: u64) -> Result<()> {
+    fn place_by_journal(
+        &self,
+        sealed: &mut Sealed<'_>,
+        run: Range<u64>,
+        way: Way,
+        new_len: u64,
+    ) -> Result<()> {
         let count = run.end - run.start;
         let mtime = Timespec::now();
         let record = Record {

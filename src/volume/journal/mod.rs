@@ -189,7 +189,18 @@ impl Journal {
         let last_lsn = AtomicU64::new(scan.next_lsn - 1);
         let commits = Mutex::new(Commits { durable: scan.next_lsn - 1, ..Commits::default() });
         let (appender, committed) = (Mutex::new(appender), Condvar::new());
-        let journal = Journal { lower, dir, state_fd, key, power, appender, commits, committed, last_lsn, pending_bytes };
+        let journal = Journal {
+            lower,
+            dir,
+            state_fd,
+            key,
+            power,
+            appender,
+            commits,
+            committed,
+            last_lsn,
+            pending_bytes,
+        };
         Ok(Opened { journal, previous, records: scan.records })
     }
 
@@ -406,14 +417,15 @@ impl Journal {
     pub fn recycle(&self, segments: Vec<Arc<Segment>>) -> Result<()> {
         for segment in segments {
             let seq = segment.seq;
-            match Arc::try_unwrap(segment) {
-                Ok(free) if free.fd.is_some() && self.pool(free) => {}
-                _ => self.lower.unlink(&self.dir, &segment_name(seq))?,
+            let reused = Arc::try_unwrap(segment).is_ok_and(|free| self.pool(free));
+            if !reused {
+                self.lower.unlink(&self.dir, &segment_name(seq))?;
             }
         }
         Ok(())
     }
 
+    /// Takes a segment file for reuse; says whether there was room for it.
     fn pool(&self, segment: Segment) -> bool {
         let mut appender = self.appender.lock();
         let room = appender.pool.len() < POOL;
@@ -467,7 +479,11 @@ fn scan_segment(scan: &mut Scan, segment: &Arc<Segment>, bytes: &[u8], key: &Key
             return;
         }
         scan.next_lsn = position.lsn + 1;
-        let head = if record.kind == Kind::Path { payload.len() } else { record.ciphertext_at(0).min(payload.len()) };
+        let head = if record.kind == Kind::Path {
+            payload.len()
+        } else {
+            record.ciphertext_at(0).min(payload.len())
+        };
         scan.records.push(Replayed {
             record,
             segment: Arc::clone(segment),

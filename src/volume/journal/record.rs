@@ -105,7 +105,13 @@ impl Record {
     }
 
     /// The record's header for a payload whose [`digest`] is known.
-    pub fn encode(&self, at: Position, payload_len: usize, digest: &[u8; 32], key: &Key) -> [u8; RECORD_HEADER] {
+    pub fn encode(
+        &self,
+        at: Position,
+        payload_len: usize,
+        digest: &[u8; 32],
+        key: &Key,
+    ) -> [u8; RECORD_HEADER] {
         let mut h = [0u8; RECORD_HEADER];
         h[..4].copy_from_slice(MAGIC);
         h[4] = self.kind as u8;

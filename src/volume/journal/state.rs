@@ -45,8 +45,14 @@ pub struct State {
 
 impl State {
     /// The state of a new volume.
-    pub const NEW: State =
-        State { mounted: false, counter: 1, first_live: 1, first_lsn: 1, began: Timespec { sec: 0, nsec: 0 }, pid: 0 };
+    pub const NEW: State = State {
+        mounted: false,
+        counter: 1,
+        first_live: 1,
+        first_lsn: 1,
+        began: Timespec { sec: 0, nsec: 0 },
+        pid: 0,
+    };
 
     /// The bytes of this copy.
     pub fn encode(&self, key: &Key) -> [u8; COPY] {
@@ -94,7 +100,9 @@ impl State {
             .into_iter()
             .filter_map(|at| State::decode(bytes[..n].get(at..)?, key))
             .max_by_key(|s| s.counter)
-            .ok_or_else(|| Error::corrupt("kmsfs.journal/state", "neither copy of the journal's state is authentic"))
+            .ok_or_else(|| {
+                Error::corrupt("kmsfs.journal/state", "neither copy of the journal's state is authentic")
+            })
     }
 
     /// Writes this state over the older copy.
