@@ -1,0 +1,128 @@
+//! The ciphers all bulk work goes through: AWS-LC's assembly behind one small type.
+//!
+//! Detached tags, nonces chosen by the caller. What a nonce may be depends on the cipher: see [`Cipher`].
+//! A failed open never leaves plaintext behind, nor unauthenticated bytes that could pass for it: the output
+//! is all zeros.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{
+    AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
+
+use super::{Cipher, Key, NONCE_LEN, NotAuthentic, TAG_LEN};
+
+/// Why sealing cannot fail: AWS-LC refuses only wrong lengths, which the types here rule out, and
+/// plaintexts of 64 GiB or more.
+const SEALS: &str = "the plaintext is shorter than 64 GiB";
+
+/// A cipher with its key schedule expanded: costly to make, cheap to use, shared by any number of threads.
+///
+/// Neither `Clone` nor printable. AWS-LC keeps the expanded schedule on the heap and zeroes it on drop.
+pub struct AeadKey {
+    cipher: Cipher,
+    context: LessSafeKey,
+}
+
+impl AeadKey {
+    /// Expands `key` for `cipher`.
+    pub fn new(cipher: Cipher, key: &Key) -> AeadKey {
+        let unbound =
+            UnboundKey::new(algorithm(cipher), key.expose()).expect("every cipher takes 32-byte keys");
+        AeadKey { cipher, context: LessSafeKey::new(unbound) }
+    }
+
+    /// The cipher this key is for.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// Encrypts `buf` where it is and returns the tag over it and `aad`.
+    pub fn seal_in_place(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        let mut tag = [0; TAG_LEN];
+        self.context
+            .seal_in_place_scatter(Nonce::from(nonce), Aad::from(aad), buf, &[], &mut tag)
+            .expect(SEALS);
+        tag
+    }
+
+    /// Encrypts `plain` into `out` and returns the tag over it and `aad`.
+    ///
+    /// # Panics
+    /// If `out` is not as long as `plain`.
+    pub fn seal_into(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        assert_eq!(plain.len(), out.len(), "ciphertext is as long as its plaintext");
+        let mut tag = [0; TAG_LEN];
+        self.context
+            .seal_out_of_place_scatter(Nonce::from(nonce), Aad::from(aad), plain, out, &[], &mut tag)
+            .expect(SEALS);
+        tag
+    }
+
+    /// Checks `tag` over `buf` and `aad`, and decrypts `buf` where it is.
+    ///
+    /// # Errors
+    /// [`NotAuthentic`], with `buf` all zeros.
+    pub fn open_in_place(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), NotAuthentic> {
+        let opened =
+            self.context.open_in_place_separate_tag(Nonce::from(nonce), Aad::from(aad), tag, buf).is_ok();
+        verdict(opened, buf)
+    }
+
+    /// Checks `tag` over `cipher` and `aad`, and decrypts `cipher` into `out`.
+    ///
+    /// # Errors
+    /// [`NotAuthentic`], with `out` all zeros.
+    ///
+    /// # Panics
+    /// If `out` is not as long as `cipher`.
+    pub fn open_into(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        cipher: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<(), NotAuthentic> {
+        assert_eq!(cipher.len(), out.len(), "plaintext is as long as its ciphertext");
+        let opened =
+            self.context.open_separate_gather(Nonce::from(nonce), Aad::from(aad), cipher, tag, out).is_ok();
+        verdict(opened, out)
+    }
+}
+
+/// Turns "did it authenticate" into the answer, after making sure a refused output holds nothing. AWS-LC zeroes
+/// it as well, but its wrapper documents the content as unspecified.
+fn verdict(opened: bool, out: &mut [u8]) -> Result<(), NotAuthentic> {
+    if opened {
+        return Ok(());
+    }
+    out.fill(0);
+    Err(NotAuthentic)
+}
+
+fn algorithm(cipher: Cipher) -> &'static Algorithm {
+    match cipher {
+        Cipher::Aes256GcmSiv => &AES_256_GCM_SIV,
+        Cipher::Aes256Gcm => &AES_256_GCM,
+        Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+    }
+}
+
+impl fmt::Debug for AeadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AeadKey({}, redacted)", self.cipher)
+    }
+}
