@@ -1,0 +1,8 @@
+//! The real `kmsfs` binary, as a person or a script meets it: results, errors, exit codes, JSON shapes.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crypt;
+mod keys;
+mod keystore;
+mod support;
