@@ -1,0 +1,1 @@
+//! Tests of the cache, the keyring and the local provider together.
