@@ -18,7 +18,7 @@ pub const COMMANDS: &[Group] = &[
 
 const FIRST_STEPS: &str = "\
 First steps:
-  kmsfs init ~/vault.enc             make a volume; makes the keystore too, and asks for its new passphrase
+  kmsfs init ~/vault.enc             asks for a new passphrase, makes the volume
   mkdir -p ~/vault
   kmsfs mount ~/vault.enc ~/vault    returns when the mount answers
   kmsfs umount ~/vault
@@ -26,21 +26,23 @@ First steps:
 A key of your own, and its off switch:
   kmsfs key create --alias alias/work
   kmsfs init --key alias/work ~/work.enc
-  kmsfs key disable alias/work       within a second nothing under this key opens
+  kmsfs key disable alias/work       within a second nothing opens under it
   kmsfs key enable alias/work
 
 Words:
-  volume       a directory of ciphertext (the lower directory) made by `kmsfs init`
-  CMK, key     a customer master key: wraps the data key of every file, never leaves the KMS
-  keystore     the file the KMS keeps its keys in, sealed under passphrases and key files
+  volume       a directory of ciphertext (the lower directory), made by init
+  CMK, key     a customer master key; it wraps the data key of every file
+               and never leaves the KMS
+  keystore     the file where the KMS keeps its keys, sealed under
+               passphrases and key files
 ";
 
 const ENVIRONMENT: &str = "\
 Environment:
   KMSFS_KEYSTORE          as --keystore
-  KMSFS_PASSPHRASE_FILE   as --passphrase-file, where no option says otherwise
-  KMSFS_LOG               what to log, as in \"info\" or \"kmsfs::volume=debug\"; overrides -v
-  XDG_DATA_HOME           where the default keystore lives, below kmsfs/
+  KMSFS_PASSPHRASE_FILE   as --passphrase-file, if no option says otherwise
+  KMSFS_LOG               what to log, as in kmsfs::volume=debug; overrides -v
+  XDG_DATA_HOME           the default keystore is kmsfs/keystore.db below it
 ";
 
 /// Puts the commands of `command` in `groups` and adds the tables at its end.
@@ -60,11 +62,9 @@ pub fn grouped(command: &clap::Command, groups: &[Group]) -> String {
     for (heading, names) in groups {
         let _ = write!(page, "\n{heading}:\n");
         for name in *names {
-            // clap adds its own `help` only when it builds the command.
-            let about = match command.find_subcommand(name).and_then(clap::Command::get_about) {
-                Some(about) => about.to_string(),
-                None => "Print this page, or the page of a command".to_owned(),
-            };
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            // clap adds its own `help` only later, when it builds the command.
+            let about = about.map_or("Print this page, or the page of a command".into(), ToString::to_string);
             let _ = writeln!(page, "  {name:width$}  {about}");
         }
     }

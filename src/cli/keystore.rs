@@ -19,10 +19,12 @@ use crate::{
 /// Arguments of `kmsfs keystore`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A keystore has one or more slots. Each slot is a passphrase or a key file, and any of them opens the keystore.
-Adding, changing or removing a slot touches no key and no volume. The last slot cannot be removed.
+A keystore has one or more slots. Each is a passphrase or a key file, and any of
+them opens the keystore. Adding, changing or removing a slot touches no key and
+no volume. The last slot cannot be removed.
 
-Removing a slot does not help against somebody who kept a copy of the file and knows the slot's secret.")]
+Removing a slot does not help against somebody who kept a copy of the file and
+knows the slot's secret.")]
 pub struct Args {
     #[command(flatten)]
     unlock: UnlockArgs,
@@ -34,8 +36,8 @@ pub struct Args {
 enum Command {
     /// Make a keystore; `kmsfs init` does it too where there is none
     ///
-    /// The secret of its first slot comes from --passphrase-file, --passphrase-fd or --key-file (made if it does
-    /// not exist), or is asked for twice.
+    /// The secret of its first slot comes from --passphrase-file, --passphrase-fd or
+    /// --key-file (made if it does not exist), or is asked for twice.
     Create(CreateArgs),
     /// Show where the keystore is, its slots and the number of its keys
     Info,

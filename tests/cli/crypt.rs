@@ -103,8 +103,12 @@ fn random_bytes_have_the_length_asked_for() {
 #[test]
 fn garbage_is_refused_without_a_reason_to_learn_from() {
     let home = Home::new();
-    home.key();
-    for garbage in [&b""[..], b"AAAA", STANDARD.encode([1; 200]).as_bytes()] {
+    let key = home.key();
+    let mut altered = STANDARD.decode(text(&home.ok_fed(&["key", "encrypt", &key], b"x")).trim()).unwrap();
+    *altered.last_mut().unwrap() ^= 1;
+    for garbage in
+        [&b""[..], b"AAAA", STANDARD.encode([0xff; 200]).as_bytes(), STANDARD.encode(altered).as_bytes()]
+    {
         let output = home.feed(&["key", "decrypt"], garbage);
         assert!(text(&output.stderr).contains("InvalidCiphertext"), "{}", text(&output.stderr));
         failed(output, 10, &["key", "decrypt"]);

@@ -5,4 +5,6 @@
 mod crypt;
 mod keys;
 mod keystore;
+mod prompt;
+mod reference;
 mod support;

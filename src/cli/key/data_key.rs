@@ -20,7 +20,8 @@ Prints two lines, the data key in the clear and encrypted, both in base64:
   plaintext   b64…
   ciphertext  b64…
 
-Use the first and forget it; keep the second beside the data. `kmsfs key decrypt` turns it into the first again.")]
+Use the first and forget it; keep the second beside the data.
+`kmsfs key decrypt` turns it into the first again.")]
 pub struct DataKeyArgs {
     /// The key to encrypt the data key under
     key: String,

@@ -44,8 +44,9 @@ pub struct DescriptionArgs {
 /// Arguments of `kmsfs key schedule-deletion`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Until the date nothing opens under the key, and `kmsfs key cancel-deletion` keeps it. On the date its material is
-destroyed, and every volume, file and ciphertext under it is lost for good, in all copies and backups.")]
+Until the date nothing opens under the key, and `kmsfs key cancel-deletion`
+keeps it. On the date its material is destroyed, and every volume, file and
+ciphertext under it is lost for good, in all copies and backups.")]
 pub struct DeletionArgs {
     /// The key
     key: String,

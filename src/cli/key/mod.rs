@@ -31,8 +31,9 @@ pub const GROUPS: &[super::help::Group] = &[
 const ABOUT_KEYS: &str = "\
 A KEY is a key id, a key ARN, an alias (alias/work) or an alias ARN.
 
-The key alias/kmsfs/default is made and used by the filesystem alone: it shows up in `kmsfs key list`, but
-nobody can encrypt or decrypt with it, and it cannot be disabled or deleted. Create a key of your own for that.
+The key alias/kmsfs/default is made and used by the filesystem alone. The list
+shows it, but nobody can encrypt or decrypt with it, disable it or delete it.
+Create a key of your own for that.
 
 A mount that uses the same keystore notices every change within a second.";
 

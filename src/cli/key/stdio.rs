@@ -19,7 +19,7 @@ const INPUT_MAX: u64 = 64 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Input {
     /// Read from FILE instead of standard input
-    #[arg(long = "in", value_name = "FILE")]
+    #[arg(id = "in", long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ impl Input {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Output {
     /// Write to FILE, readable by its owner only; - is standard output, whatever it is
-    #[arg(long = "out", value_name = "FILE")]
+    #[arg(id = "out", long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
