@@ -18,7 +18,9 @@ const SEALS: &str = "the plaintext is shorter than 64 GiB";
 
 /// A cipher with its key schedule expanded: costly to make, cheap to use, shared by any number of threads.
 ///
-/// Neither `Clone` nor printable. AWS-LC keeps the expanded schedule on the heap and zeroes it on drop.
+/// Neither `Clone` nor printable. AWS-LC keeps the expanded schedule on its own heap, zeroed on drop and out of
+/// reach of dumps in a [hardened](super::harden_process) process, but not locked: unlike a [`Key`] it can reach
+/// swap.
 pub struct AeadKey {
     cipher: Cipher,
     context: LessSafeKey,

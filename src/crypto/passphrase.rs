@@ -1,6 +1,6 @@
 //! A key from a passphrase: Argon2id, version 0x13 (RFC 9106).
 //!
-//! Memory stays at [`MEMORY_KIB`] and time is tuned by the number of passes: the daemon that unlocks a keystore has
+//! Memory stays at 64 MiB and time is tuned by the number of passes: the daemon that unlocks a keystore has
 //! to live within 200 MiB, and a keystore made on a workstation must open on a small server. Passes never go
 //! below the three RFC 9106 pairs with that memory, however slow the machine. One lane, since the
 //! computation here is sequential: more would help only the attacker.
@@ -22,12 +22,12 @@ const MIN_TUNED_PASSES: u32 = 3;
 /// Past this a faster machine gains nothing a better passphrase would not give sooner.
 const MAX_TUNED_PASSES: u32 = 64;
 
-/// Parameters come from a file anyone may have written to, so work is bounded before it is spent: memory by
-/// this,
+// Stored parameters may have been written by anyone, so work is bounded before it is spent.
+
+/// 1 GiB.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-/// lanes by this,
 const MAX_LANES: u32 = 64;
-/// and memory times passes by 16 GiB, some ten to thirty seconds.
+/// Memory times passes: 16 GiB, some ten to thirty seconds.
 const MAX_WORK_KIB: u64 = 16 * 1024 * 1024;
 
 /// The cost of one guess. Stored beside the salt; not secret.
@@ -53,15 +53,25 @@ pub enum PassphraseError {
 }
 
 /// The parameters with which one [`stretch`] takes about `target` on this machine, and never less than RFC 9106's
-/// second recommended option.
+/// second recommended option. Takes as long as four passes to find out, a fifth of a second or so.
 pub fn tune(target: Duration) -> Argon2Params {
-    let pass = Argon2Params { m_kib: MEMORY_KIB, t: 1, p: 1 };
+    let floor = Argon2Params { m_kib: MEMORY_KIB, t: MIN_TUNED_PASSES, p: 1 };
+    // Two points, since the first touch of the memory costs about as much as a pass. The lower bound keeps one
+    // delayed measurement from asking for far too many.
+    let (Some(one), Some(least)) = (measure(Argon2Params { t: 1, ..floor }), measure(floor)) else {
+        return floor;
+    };
+    let per_pass = least.saturating_sub(one).max(least / 8) / (MIN_TUNED_PASSES - 1);
+    let more = target.saturating_sub(least).as_nanos() / per_pass.as_nanos().max(1);
+    let t = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(MIN_TUNED_PASSES).min(MAX_TUNED_PASSES);
+    Argon2Params { t, ..floor }
+}
+
+/// How long one [`stretch`] takes; nothing if there is no memory for it, which the caller's own one will report.
+fn measure(params: Argon2Params) -> Option<Duration> {
+    let passphrase = SecretBytes::zeroed(0);
     let started = Instant::now();
-    // If even this fails for lack of memory, the least cost is right: the caller's own `stretch` will report it.
-    let measured = stretch(&SecretBytes::zeroed(1), &[0; SALT_LEN], pass).map(|_| started.elapsed());
-    let passes = measured.map_or(0, |one| target.as_nanos() / one.as_nanos().max(1));
-    let t = u32::try_from(passes).unwrap_or(u32::MAX).clamp(MIN_TUNED_PASSES, MAX_TUNED_PASSES);
-    Argon2Params { t, ..pass }
+    stretch(&passphrase, &[0; SALT_LEN], params).ok().map(|_| started.elapsed())
 }
 
 /// `Argon2id(passphrase, salt, params)`, 32 bytes.

@@ -88,16 +88,14 @@ impl Core {
     /// Looks for changes that other processes made.
     pub(super) fn look(&self) -> keystore::Result<()> {
         let asked = Instant::now();
-        let mut store = self.store.lock();
+        let mut guard = self.store.lock();
+        let store = &mut *guard;
         if self.looked_since(asked) {
             return Ok(()); // by whoever held the lock
         }
         let begun = Instant::now();
         let version = store.keystore.data_version()?;
-        if store.seen != Some(version) {
-            self.refresh(&|since, known| store.keystore.read(since, known))?;
-            store.seen = Some(version);
-        }
+        self.follow(&mut store.seen, version, &|since, known| store.keystore.read(since, known))?;
         self.looked.store(self.nanos(begun), Ordering::Release);
         Ok(())
     }
@@ -107,7 +105,8 @@ impl Core {
         let mut guard = self.store.lock();
         let store = &mut *guard;
         let change = store.keystore.begin()?;
-        self.refresh(&|since, known| change.read(since, known))?;
+        let version = store.keystore.data_version()?;
+        self.follow(&mut store.seen, version, &|since, known| change.read(since, known))?;
 
         let table = self.table.read();
         let mut draft = Draft::new(&table, self.now());
@@ -136,7 +135,8 @@ impl Core {
         let mut guard = self.store.lock();
         let store = &mut *guard;
         let change = store.keystore.begin()?;
-        self.refresh(&|since, known| change.read(since, known))?;
+        let version = store.keystore.data_version()?;
+        self.follow(&mut store.seen, version, &|since, known| change.read(since, known))?;
         let result = edit(&change)?;
         let before = self.table.read().manifest();
         let manifest = Manifest { generation: before.generation + 1, ..before };
@@ -178,22 +178,35 @@ impl Core {
         Ok(())
     }
 
-    /// Brings memory up to what `read` gives. The caller holds `store`.
+    /// Brings memory up to what `read` gives, if `version` says that others wrote to the keystore since it was `seen`.
+    fn follow<'a>(
+        &self,
+        seen: &mut Option<i64>,
+        version: i64,
+        read: &ReadRows<'_, 'a>,
+    ) -> keystore::Result<()> {
+        if *seen != Some(version) {
+            self.refresh(read)?;
+            *seen = Some(version);
+        }
+        Ok(())
+    }
+
     fn refresh<'a>(&self, read: &ReadRows<'_, 'a>) -> keystore::Result<()> {
         let table = self.table.read();
         let since = table.manifest().generation;
         let known = |id| table.get(id).cloned();
         let rows = read(since, &known)?;
         if rows.generation < since {
-            return Err(rows.tampered("its generation, which went back"));
+            return Err(rows.tampered("its generation, which went back,"));
         }
         let planned = table.plan(rows.generation, &rows.entries);
-        if rows.verify(&planned) {
+        // Whoever wrote without a new generation was not kmsfs, or touched what is not ours: read it all.
+        if rows.generation > since && rows.verify(&planned) {
             drop(table);
             self.apply(planned, rows.entries);
             return Ok(());
         }
-        // What the caller knows and what is there do not add up; what is there may still be sound in itself.
         let rows = read(0, &known)?;
         drop(table);
         let mut fresh = Table::default();

@@ -4,7 +4,7 @@ use super::arn::{KeyId, KeyRef, alias_arn};
 use super::clock::Timestamp;
 use super::error::{Error, Result};
 use super::key::{KeyRecord, KeyState, RotationType};
-use super::keystore::{Entry, Manifest, Material, RowDigest};
+use super::keystore::{Entry, Manifest, Material};
 use crate::crypto::secret::Key;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Table {
         for entry in changed {
             let before = self.get(entry.record.id).map(|entry| entry.digest());
             manifest.keys += u64::from(before.is_none());
-            manifest.rows = manifest.rows ^ before.unwrap_or(RowDigest::default()) ^ entry.digest();
+            manifest.rows = manifest.rows ^ before.unwrap_or_default() ^ entry.digest();
         }
         manifest
     }

@@ -253,6 +253,72 @@ mod tests {
         });
     }
 
+    /// Runs the test `name` again in a process of its own, where [`in_child`] is true: limits, user ids and
+    /// dumpability belong to the whole process, and the other tests run in this one.
+    fn rerun_in_child(name: &str) {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("crypto::secret::memory::tests::{name}"), "--nocapture"])
+            .env("KMSFS_TEST_CHILD", "1")
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && shown.contains("1 passed"), "{shown}{output:?}");
+    }
+
+    fn in_child() -> bool {
+        std::env::var_os("KMSFS_TEST_CHILD").is_some()
+    }
+
+    #[test]
+    fn secrets_work_where_locking_is_refused() {
+        if !in_child() {
+            return rerun_in_child("secrets_work_where_locking_is_refused");
+        }
+        static WARNINGS: CountWarnings = CountWarnings(std::sync::atomic::AtomicU32::new(0));
+        log::set_logger(&WARNINGS).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+        set_limit(libc::RLIMIT_MEMLOCK, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }).unwrap();
+        // Root may lock past the limit. SAFETY: integer arguments only.
+        if unsafe { libc::geteuid() } == 0 {
+            check(unsafe { libc::setresuid(65534, 65534, 65534) }).unwrap();
+        }
+
+        for len in [32, 256, 4096, 10_000] {
+            let mut secret = Locked::zeroed(len);
+            secret.as_mut_slice().fill(1);
+            assert!(secret.as_slice().iter().all(|&byte| byte == 1));
+        }
+        assert_eq!(WARNINGS.0.load(std::sync::atomic::Ordering::Relaxed), 1, "warned once");
+    }
+
+    struct CountWarnings(std::sync::atomic::AtomicU32);
+
+    impl log::Log for CountWarnings {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            assert!(record.args().to_string().contains("cannot lock memory"), "{}", record.args());
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_hardened_process_leaves_no_core() {
+        if !in_child() {
+            return rerun_in_child("a_hardened_process_leaves_no_core");
+        }
+        harden_process().unwrap();
+        let mut core = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+        // SAFETY: integer arguments only, then a pointer to a live `rlimit`.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+            assert_eq!(libc::getrlimit(libc::RLIMIT_CORE, &mut core), 0);
+        }
+        assert_eq!((core.rlim_cur, core.rlim_max), (0, 0));
+    }
+
     #[test]
     fn a_small_slot_is_used_for_a_small_secret() {
         assert_eq!([0, 1, 32, 33, 256, 257, 4096].map(pool_index), [0, 0, 0, 1, 1, 2, 2].map(Some));

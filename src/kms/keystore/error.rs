@@ -91,24 +91,29 @@ impl Error {
         }
     }
 
-    /// The same error, with SQLite's own finding of damage told as [`Error::Tampered`].
+    /// The same error, with damage that SQLite met told as [`Error::Tampered`].
     pub(super) fn at(self, path: &Path) -> Error {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        match &self {
-            Error::Database(e) if matches!(e.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) => {
-                Error::Tampered { path: path.to_owned(), what: e.to_string() }
+        match self {
+            Error::Database(error) if is_damage(&error) => {
+                Error::Tampered { path: path.to_owned(), what: error.to_string() }
             }
-            // A table or column is missing, or holds another type: no kmsfs wrote that.
-            Error::Database(
-                e @ (rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::QueryReturnedNoRows),
-            ) => Error::Tampered { path: path.to_owned(), what: e.to_string() },
-            Error::Database(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) => {
-                Error::Tampered { path: path.to_owned(), what: e.to_string() }
-            }
-            _ => self,
+            other => other,
         }
+    }
+}
+
+/// Whether SQLite found its file broken, or tables, columns or types other than kmsfs's.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::{Error, ErrorCode};
+    match error {
+        Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::QueryReturnedNoRows
+        | Error::SqlInputError { .. } => true,
+        other => matches!(
+            other.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        ),
     }
 }

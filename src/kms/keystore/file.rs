@@ -76,7 +76,7 @@ fn is_short(head: &[u8; HEADER_LEN], length: u64) -> bool {
     };
     let counted = be32(head, CHANGE_COUNTER_AT) == be32(head, VALID_FOR_AT);
     let pages = if counted { u64::from(be32(head, PAGE_COUNT_AT)) } else { 1 };
-    length < pages * page_size || page_size == 0 || length % page_size != 0
+    length < pages * page_size || !length.is_multiple_of(page_size)
 }
 
 /// Whether transactions wait in the write-ahead log: a process has the keystore open, or was killed.
@@ -118,7 +118,7 @@ impl Draft {
     }
 
     /// Where it is for now.
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn temporary(&self) -> &Path {
         &self.temporary
     }
 

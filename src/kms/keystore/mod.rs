@@ -19,7 +19,7 @@ pub use error::{Error, Result};
 pub use slots::{SlotInfo, SlotKind, Unlock};
 
 pub(super) use rows::{Entry, Material, Rows};
-pub(super) use seal::{Manifest, RowDigest};
+pub(super) use seal::Manifest;
 
 use super::arn::KeyId;
 use super::clock::Timestamp;
@@ -81,7 +81,7 @@ impl Keystore {
     ) -> Result<()> {
         unlock.check()?;
         let draft = file::Draft::create(path)?;
-        let connection = connect(draft.path())?;
+        let connection = connect(draft.temporary())?;
         let vault = Vault::new(path, random::array(), Key::random());
         let slot = vault.seal_slot(unlock, (1, label), now, cost)?;
         let manifest = Manifest { generation: 1, ..Manifest::default() };
