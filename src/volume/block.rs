@@ -6,8 +6,8 @@
 
 use super::geometry::{BLOCK_LEN, ENTRY_LEN};
 use super::header::FileId;
-use crate::crypto::aead::{NONCE_LEN, NotAuthentic, TAG_LEN};
-use crate::keys::dek::FileKey;
+use crate::crypto::{NONCE_LEN, NotAuthentic, TAG_LEN};
+use crate::keys::FileKey;
 
 /// What authenticates one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,7 +98,7 @@ impl BlockCipher<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::aead::Cipher;
+    use crate::crypto::Cipher;
     use crate::crypto::secret::Key;
 
     const FILE: FileId = [3; 16];

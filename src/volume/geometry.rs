@@ -163,7 +163,7 @@ mod tests {
             (393_215, 397_311),
             (393_216, 397_312),
             (393_217, 401_409),
-            (5 << 30, 5_410_652_160),
+            (5 << 30, 5_410_656_256),
         ] {
             assert_eq!(lower_len(plain), lower, "lower size of {plain}");
             assert_eq!(plain_len(lower), Some(plain), "plain size of {lower}");
@@ -185,7 +185,7 @@ mod tests {
         for block in 0..1000 {
             assert!(pages.insert(data_offset(block) / BLOCK), "block {block} shares a page");
         }
-        for group in 1..7 {
+        for group in 1..=group_of(999) {
             assert!(pages.insert(tag_page_offset(group) / BLOCK), "tag page {group} shares a page");
         }
         assert_eq!(pages.iter().copied().max(), Some(pages.len() as u64 - 1), "a page is left out");

@@ -22,10 +22,10 @@
 
 use super::geometry::HEADER_LEN;
 use super::{Error, Result};
-use crate::crypto::aead::Cipher;
+use crate::crypto::Cipher;
 use crate::crypto::mac;
+use crate::keys::FileKey;
 use crate::keys::WrappedKey;
-use crate::keys::dek::FileKey;
 use std::sync::Arc;
 
 /// Bytes of one sector.

@@ -17,9 +17,8 @@ use super::replay::walk;
 use super::store::new_header;
 use super::tags::{TagCache, TagFile};
 use super::{Error, Result};
-use crate::crypto::aead::Cipher;
-use crate::keys::cache::Keyring;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
+use crate::keys::Keyring;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,8 +52,6 @@ pub struct Recovery<'a> {
     pub root: &'a Fd,
     /// The data keys.
     pub keyring: &'a Keyring,
-    /// The volume's cipher.
-    pub cipher: Cipher,
     /// When the dead session began.
     pub began: Timespec,
 }
@@ -118,7 +115,7 @@ impl Recovery<'_> {
     }
 
     fn empty(&self, fd: &Fd) -> Result<()> {
-        let (header, key) = new_header(self.keyring, self.cipher)?;
+        let (header, key) = new_header(self.keyring)?;
         let mut bytes = [0; super::geometry::HEADER_LEN as usize];
         let (sector, at) = header.encode(&key);
         bytes[at as usize..at as usize + sector.len()].copy_from_slice(&sector);
@@ -192,11 +189,14 @@ impl Mending<'_> {
         Ok(entries)
     }
 
-    /// Does `block` open at plaintext length `len`?
-    fn opens(&self, block: u64, len: usize) -> Result<bool> {
+    /// Does `block` read at plaintext length `len`: does it open, or is it a hole where holes may be?
+    fn reads(&self, block: u64, len: usize) -> Result<bool> {
         let entry = self.entries(block..block + 1)?[0];
+        if entry.is_hole() {
+            return Ok(self.header.slot.sparse);
+        }
         let mut buf = vec![0; len];
-        if entry.is_hole() || self.lower.pread(self.fd, &mut buf, data_offset(block))? != len {
+        if self.lower.pread(self.fd, &mut buf, data_offset(block))? != len {
             return Ok(false);
         }
         let cipher = BlockCipher { key: &self.key, file: &self.header.file_id };
@@ -238,7 +238,7 @@ impl Mending<'_> {
         let mut len = found;
         if found > sealed {
             let tail = sealed / BLOCK;
-            if sealed % BLOCK > 0 && !self.opens(tail, block_len(tail, found))? {
+            if sealed % BLOCK > 0 && !self.reads(tail, block_len(tail, found))? {
                 return Ok(sealed);
             }
             if !self.header.slot.sparse {
@@ -249,7 +249,7 @@ impl Mending<'_> {
                 }
             }
         }
-        if len % BLOCK > 0 && len != sealed && !self.opens(len / BLOCK, (len % BLOCK) as usize)? {
+        if len % BLOCK > 0 && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
             len -= len % BLOCK;
         }
         Ok(len)
@@ -289,7 +289,7 @@ impl Mending<'_> {
             let hole = self.entries(block..block + 1)?[0].is_hole();
             if block * BLOCK >= self.header.slot.durable_len
                 && !hole
-                && !self.opens(block, block_len(block, len))?
+                && !self.reads(block, block_len(block, len))?
             {
                 return Ok(block * BLOCK);
             }

@@ -8,14 +8,14 @@ use super::lower::{Fd, Lower};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
-use crate::crypto::aead::Cipher;
 use crate::crypto::random;
-use crate::keys::cache::Keyring;
+use crate::keys::Keyring;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Tag pages cached for the whole volume: 32 MiB.
@@ -44,7 +44,6 @@ pub struct Shared {
     pub(super) epoch: RwLock<u64>,
     /// Counts how often all data keys were dropped.
     pub(super) key_epoch: AtomicU64,
-    cipher: Cipher,
     live: Mutex<HashMap<FileKeyId, Weak<File>>>,
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
     openings: Vec<Mutex<()>>,
@@ -52,6 +51,7 @@ pub struct Shared {
     wake: Mutex<bool>,
     woken: Condvar,
     stop: AtomicBool,
+    background: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The contents of all regular files of a mounted volume. Cheap to clone.
@@ -60,13 +60,7 @@ pub struct FileStore(Arc<Shared>);
 
 impl FileStore {
     /// A store on `journal`, whose old records have been applied.
-    pub fn new(
-        lower: Arc<dyn Lower>,
-        keyring: Arc<Keyring>,
-        journal: Journal,
-        cipher: Cipher,
-        power: bool,
-    ) -> FileStore {
+    pub fn new(lower: Arc<dyn Lower>, keyring: Arc<Keyring>, journal: Journal, power: bool) -> FileStore {
         FileStore(Arc::new(Shared {
             pending: PendingSync::new(Arc::clone(&lower)),
             lower,
@@ -76,7 +70,6 @@ impl FileStore {
             power,
             epoch: RwLock::new(1),
             key_epoch: AtomicU64::new(0),
-            cipher,
             live: Mutex::default(),
             dirty: Mutex::default(),
             openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
@@ -84,6 +77,7 @@ impl FileStore {
             wake: Mutex::new(false),
             woken: Condvar::new(),
             stop: AtomicBool::new(false),
+            background: Mutex::default(),
         }))
     }
 
@@ -113,7 +107,7 @@ impl FileStore {
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
     pub fn create(&self, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
         let stat = self.0.lower.fstat(&fd)?;
-        let (header, key) = new_header(&self.0.keyring, self.0.cipher)?;
+        let (header, key) = new_header(&self.0.keyring)?;
         let id = (stat.dev, stat.ino);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
         file.open_handle();
@@ -145,6 +139,10 @@ impl FileStore {
         let mut page0 = [0u8; geometry::BLOCK_LEN];
         let n = self.0.lower.pread(&fd, &mut page0, 0)?;
         let (header, key) = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w))?;
+        if header.cipher != self.0.keyring.cipher() {
+            let why = format!("sealed with {}, in a volume of {}", header.cipher, self.0.keyring.cipher());
+            return Err(Error::corrupt(named(), why));
+        }
         let len = geometry::plain_len(stat.size);
         if len != Some(header.slot.sealed_len) {
             let found = len.map_or_else(|| "no length a file can have".to_owned(), |l| format!("{l} bytes"));
@@ -182,28 +180,32 @@ impl FileStore {
         self.0.checkpoint()
     }
 
-    /// The background work, until [`FileStore::stop`]; to be run on a thread of its own.
-    pub fn run_background(&self) {
-        let mut last = Instant::now();
-        while !self.0.stop.load(Ordering::Acquire) {
-            self.0.wait(TICK);
-            if let Err(e) = self.0.pending.flush() {
-                log::error!("a directory record could not be made durable: {e}");
-            }
-            let (bytes, _) = self.0.journal.pending();
-            if bytes > 0 && (bytes >= SOFT_LIMIT || last.elapsed() >= CHECKPOINT_EVERY) {
-                if let Err(e) = self.0.checkpoint() {
-                    log::error!("checkpoint: {e}; the journal keeps the changes");
-                }
-                last = Instant::now();
-            }
-        }
+    /// Starts the background work: directory records become durable, the journal comes into place.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start_background(&self) -> Result<()> {
+        let shared = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("kmsfs-checkpoint".into());
+        *self.0.background.lock() = Some(thread.spawn(move || shared.run_background())?);
+        Ok(())
     }
 
-    /// Ends the background work.
-    pub fn stop(&self) {
+    /// Ends the background work, brings everything into place, empties the journal and marks the volume as
+    /// closed. All handles must be closed.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the next mount then replays what is left in the journal.
+    pub fn close(&self) -> Result<()> {
         self.0.stop.store(true, Ordering::Release);
         self.0.wake();
+        let background = self.0.background.lock().take();
+        if background.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the checkpoint thread died; what it left is brought into place now");
+        }
+        self.0.pending.flush()?;
+        self.0.checkpoint()?;
+        self.0.journal.end_session()
     }
 }
 
@@ -216,10 +218,7 @@ impl std::fmt::Display for Lazy<'_> {
 }
 
 /// The header of a new file, with a data key of its own.
-pub(super) fn new_header(
-    keyring: &Keyring,
-    cipher: Cipher,
-) -> Result<(Header, Arc<crate::keys::dek::FileKey>)> {
+pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::FileKey>)> {
     let mut file_id: FileId = [0; 16];
     random::fill(&mut file_id);
     let (key, wrapped) = keyring.create(&file_id)?;
@@ -240,7 +239,7 @@ pub(super) fn new_header(
         seals: 0,
         wrapped,
     };
-    Ok((Header { file_id, cipher, slot }, key))
+    Ok((Header { file_id, cipher: keyring.cipher(), slot }, key))
 }
 
 impl Shared {
@@ -268,6 +267,23 @@ impl Shared {
             self.wake();
         }
         if bytes >= HARD_LIMIT { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn run_background(&self) {
+        let mut last = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            self.wait(TICK);
+            if let Err(e) = self.pending.flush() {
+                log::error!("a directory record could not be made durable: {e}");
+            }
+            let bytes = self.journal.pending_bytes();
+            if bytes > 0 && (bytes >= SOFT_LIMIT || last.elapsed() >= CHECKPOINT_EVERY) {
+                if let Err(e) = self.checkpoint() {
+                    log::error!("checkpoint: {e}; the journal keeps the changes");
+                }
+                last = Instant::now();
+            }
+        }
     }
 
     fn wake(&self) {

@@ -125,7 +125,7 @@ impl TagCache {
     /// Drops cached pages from the group of `block` on: the lower file changed shape there.
     pub fn invalidate_from(&self, serial: u64, block: u64) {
         let group = group_of(block);
-        let mut pages = self.pages.lock();
+        let pages = self.pages.lock();
         let keys: Vec<_> =
             pages.iter().filter(|(k, _)| k.0 == serial && k.1 >= group).map(|(k, _)| *k).collect();
         for key in keys {

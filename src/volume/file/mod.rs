@@ -15,6 +15,8 @@
 mod read;
 mod shape;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use super::block::BlockCipher;
@@ -26,8 +28,8 @@ use super::ranges::RangeLocks;
 use super::store::Shared;
 use super::tags::TagFile;
 use super::{Error, PathHint, Result};
-use crate::crypto::aead::Cipher;
-use crate::keys::dek::FileKey;
+use crate::crypto::Cipher;
+use crate::keys::FileKey;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

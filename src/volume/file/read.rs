@@ -5,7 +5,7 @@ use super::super::block::TagEntry;
 use super::super::geometry::{BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, runs};
 use super::super::overlay::Source;
 use super::File;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::ops::Range;
 
 impl File {

@@ -10,7 +10,7 @@ use super::super::lower::Timespec;
 use super::super::overlay::{Journaled, Source};
 use super::super::{Error, Result, apply};
 use super::File;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::sync::Arc;
 
 impl File {

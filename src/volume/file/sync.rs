@@ -8,7 +8,7 @@ use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
 use super::super::overlay::Overlay;
 use super::{File, Inner};
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -11,7 +11,7 @@ use super::super::overlay::Journaled;
 use super::super::{Error, Result};
 use super::{File, SEALS_PER_KEY, SEALS_RESERVED};
 use crate::crypto::random;
-use crate::keys::dek::FileKey;
+use crate::keys::FileKey;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -163,7 +163,7 @@ impl File {
     }
 
     /// Counts `count` seals against the block key's budget; returns the generation to seal under.
-    fn reserve_seals(&self, key: &FileKey, count: u64) -> Result<u32> {
+    pub(super) fn reserve_seals(&self, key: &FileKey, count: u64) -> Result<u32> {
         let mut inner = self.inner.lock();
         inner.seals_used += count;
         if inner.seals_used > inner.slot.seals {

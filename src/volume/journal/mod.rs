@@ -6,7 +6,7 @@
 //! deleted. So a segment that a crash brings back is known to be dead. Reused segments are overwritten rather
 //! than grown, so that a commit flushes data only and no metadata of the lower filesystem.
 
-mod record;
+pub mod record;
 mod state;
 
 pub use record::{Kind, MAX_PAYLOAD, RECORD_HEADER, Record, entries};
@@ -417,14 +417,15 @@ impl Journal {
     pub fn recycle(&self, segments: Vec<Arc<Segment>>) -> Result<()> {
         for segment in segments {
             let seq = segment.seq;
-            match Arc::try_unwrap(segment) {
-                Ok(free) if free.fd.is_some() && self.pool(free) => {}
-                _ => self.lower.unlink(&self.dir, &segment_name(seq))?,
+            let reused = Arc::try_unwrap(segment).is_ok_and(|free| self.pool(free));
+            if !reused {
+                self.lower.unlink(&self.dir, &segment_name(seq))?;
             }
         }
         Ok(())
     }
 
+    /// Takes a segment file for reuse; says whether there was room for it.
     fn pool(&self, segment: Segment) -> bool {
         let mut appender = self.appender.lock();
         let room = appender.pool.len() < POOL;
