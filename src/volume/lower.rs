@@ -277,7 +277,7 @@ fn from_libc(st: &libc::stat) -> Stat {
         dev: st.st_dev,
         ino: st.st_ino,
         mode: st.st_mode,
-        nlink: st.st_nlink as u64,
+        nlink: st.st_nlink,
         uid: st.st_uid,
         gid: st.st_gid,
         rdev: st.st_rdev,

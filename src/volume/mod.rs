@@ -1,7 +1,22 @@
 //! The volume format: what lies in the lower directory, and how it is read and written.
 
+mod apply;
+mod block;
 mod error;
+pub mod file;
+pub mod geometry;
+pub mod header;
+pub mod journal;
 pub mod lower;
+mod overlay;
+pub mod pending;
+mod ranges;
+pub mod recover;
+pub mod replay;
+pub mod store;
+mod tags;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};
 
