@@ -16,6 +16,7 @@ use super::{Exit, Failure, Global, secret::UnlockArgs};
 use crate::fuse::control::{self, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
+use crate::fuse::sys;
 use background::Ready;
 use open::OpenVolume;
 use request::Request;
@@ -27,6 +28,8 @@ Mount options (-o, also in fstab):
   ro, noexec, noatime, sync, dirsync   as for any filesystem
   suid, dev              honour set-user-id programs and device nodes (root; default nosuid,nodev)
   allow_other            let other users in; permissions apply (default: only the user who mounts)
+  default_permissions    have the kernel check permissions even where only root may use the mount, against
+                         root processes that lack CAP_DAC_OVERRIDE
   nonempty               mount over a directory with entries
   fsname=TEXT            the source shown in the table of mounts, in place of LOWER
   keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE, durability=HOW, threads=N
@@ -75,6 +78,11 @@ pub enum Durability {
 /// Runs the command: returns once the mount answers, or, in the foreground, once it has ended.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let request = Request::new(args, global)?;
+    if !request.foreground
+        && let Err(e) = sys::close_inherited(request.unlock.passphrase_fd)
+    {
+        log::debug!("inherited descriptors stay open: {e}");
+    }
     let point = Point::check(&request.mount_point, &request.lower, request.options.nonempty)?;
     if request.foreground {
         return serve(&request, point, Ready::foreground(request.log_file.as_deref())?);

@@ -63,12 +63,13 @@ refuse!(ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr);
 pub(crate) struct Adapter {
     fs: Arc<Filesystem>,
     guard: Arc<Guard>,
-    negotiated: kernel::Negotiated,
+    terms: kernel::Terms,
 }
 
 impl Adapter {
-    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>) -> Adapter {
-        Adapter { fs, guard, negotiated: kernel::Negotiated::default() }
+    /// `kernel_checks`: see [`super::mount::Mounted::kernel_checks`].
+    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>, kernel_checks: bool) -> Adapter {
+        Adapter { fs, guard, terms: kernel::Terms { kernel_checks, direct_io: false } }
     }
 
     /// Does `work`, then replies: `answer` with its value, an error otherwise. The filesystem holds no lock
@@ -114,12 +115,15 @@ impl Adapter {
     /// How the kernel is to treat a file opened with `flags`.
     fn open_flags(&self, flags: i32) -> FopenFlags {
         // Nothing is left to do at close, which would also force out pages of shared mappings.
-        let always = FopenFlags::FOPEN_NOFLUSH;
-        if flags & libc::O_DIRECT != 0 && self.negotiated.direct_io {
-            // Only so do direct writes to one file run side by side.
+        let always = FopenFlags::FOPEN_NOFLUSH | FopenFlags::FOPEN_KEEP_CACHE;
+        let write_only = flags & libc::O_ACCMODE == libc::O_WRONLY;
+        if self.terms.direct_io && (write_only || flags & libc::O_DIRECT != 0) {
+            // Past the page cache. For O_DIRECT, only so do writes to one file run side by side. What a
+            // write-only handle writes is not read through it; left out of the cache it needs no copy and no
+            // question for security.capability, a request of its own for every new file.
             always | FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
         } else {
-            always | FopenFlags::FOPEN_KEEP_CACHE
+            always
         }
     }
 }
@@ -131,7 +135,7 @@ fn may_not_keep_suid(request: &Request) -> bool {
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        self.negotiated = kernel::negotiate(config);
+        self.terms.negotiate(config);
         Ok(())
     }
 
@@ -497,9 +501,12 @@ impl fuser::Filesystem for Adapter {
         self.serve_empty("removexattr", ino, reply, |fs| fs.removexattr(ino.0, name));
     }
 
-    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
-        // The kernel checks permissions itself, and stops asking.
-        reply.refuse(libc::ENOSYS);
+    fn access(&self, _request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        if self.terms.kernel_checks {
+            // The kernel answers access(2) itself, and stops asking.
+            return reply.refuse(libc::ENOSYS);
+        }
+        self.serve_empty("access", ino, reply, |fs| root_may(fs.getattr(ino.0, None)?.mode, mask));
     }
 
     fn ioctl(
@@ -582,11 +589,31 @@ impl fuser::Filesystem for Adapter {
     }
 }
 
+/// Root may do anything, except run what nobody may.
+fn root_may(mode: u32, mask: AccessFlags) -> fs::Result<()> {
+    let runnable = mode & libc::S_IFMT == libc::S_IFDIR || mode & 0o111 != 0;
+    if runnable || !mask.contains(AccessFlags::X_OK) { Ok(()) } else { Err(fs::Error::Refused(libc::EACCES)) }
+}
+
 /// Room 0 asks how much there is; too little room is an error.
 fn answer_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
     match (room, u32::try_from(value.len())) {
         (0, Ok(len)) => reply.size(len),
         (room, Ok(len)) if len <= room => reply.data(value),
         _ => reply.refuse(libc::ERANGE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_runs_only_what_someone_may_run() {
+        let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+        assert!(root_may(libc::S_IFREG, AccessFlags::R_OK | AccessFlags::W_OK).is_ok());
+        assert!(root_may(libc::S_IFREG | 0o666, all).is_err());
+        assert!(root_may(libc::S_IFREG | 0o001, all).is_ok());
+        assert!(root_may(libc::S_IFDIR, all).is_ok());
     }
 }

@@ -43,31 +43,39 @@ const WANTED: &[InitFlags] = &[
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
 ];
 
-/// What the adapter needs to know of the agreement.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Negotiated {
+/// What was agreed, as far as it changes how requests are answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// The kernel checks permissions.
+    pub(crate) kernel_checks: bool,
     /// `FOPEN_DIRECT_IO` is safe beside buffered handles of the same file: the kernels that can map such a
     /// file (Linux 6.6) are those that drop its cached pages at a direct write.
     pub(crate) direct_io: bool,
 }
 
-/// Asks for everything in [`WANTED`] that the kernel offers.
-pub(crate) fn negotiate(config: &mut KernelConfig) -> Negotiated {
-    for &flag in WANTED {
-        if config.add_capabilities(flag).is_err() {
-            log::info!("this kernel does not offer {flag:?}");
+impl Terms {
+    /// Asks for everything in [`WANTED`] that the kernel offers.
+    pub(crate) fn negotiate(&mut self, config: &mut KernelConfig) {
+        for &flag in WANTED {
+            // With it the kernel checks permissions, asked to or not.
+            if flag == InitFlags::FUSE_POSIX_ACL && !self.kernel_checks {
+                continue;
+            }
+            if config.add_capabilities(flag).is_err() {
+                log::info!("this kernel does not offer {flag:?}");
+            }
         }
+        // Each setter answers with the nearest value it takes, which then is the right one.
+        if let Err(nearest) = config.set_max_write(MAX_WRITE) {
+            let _ = config.set_max_write(nearest);
+        }
+        if let Err(nearest) = config.set_max_readahead(READ_AHEAD_KIB << 10) {
+            let _ = config.set_max_readahead(nearest);
+        }
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        let _ = config.set_congestion_threshold(MAX_BACKGROUND / 4 * 3);
+        self.direct_io = config.capabilities().contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
     }
-    // Each setter answers with the nearest value it takes, which then is the right one.
-    if let Err(nearest) = config.set_max_write(MAX_WRITE) {
-        let _ = config.set_max_write(nearest);
-    }
-    if let Err(nearest) = config.set_max_readahead(READ_AHEAD_KIB << 10) {
-        let _ = config.set_max_readahead(nearest);
-    }
-    let _ = config.set_max_background(MAX_BACKGROUND);
-    let _ = config.set_congestion_threshold(MAX_BACKGROUND / 4 * 3);
-    Negotiated { direct_io: config.capabilities().contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP) }
 }
 
 /// Raises the read-ahead of a mount whose agreement stands. Only root may; without it reads are smaller.

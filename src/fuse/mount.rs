@@ -114,7 +114,8 @@ impl Point {
         if let Ok(Some(mounted)) = mountinfo::at(&real)
             && mounted.is_kmsfs()
         {
-            return Err(match std::fs::metadata(&real) {
+            // Opened, not only looked at: the kernel remembers the attributes of a mount that is dead.
+            return Err(match std::fs::read_dir(&real) {
                 Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => Error::Stale { point: real },
                 _ => bad("a kmsfs volume is already mounted there"),
             });
@@ -151,6 +152,7 @@ impl Point {
 pub struct Mounted {
     point: PathBuf,
     device: String,
+    kernel_checks: bool,
 }
 
 impl Mounted {
@@ -159,13 +161,15 @@ impl Mounted {
     /// # Errors
     /// What the kernel or fusermount3 said.
     pub fn new(point: Point, source: &OsStr, options: &Options) -> Result<(Mounted, OwnedFd), Error> {
-        let fd = match direct(&point, source, options)? {
-            Some(fd) => fd,
-            None => helped(&point, source, options)?,
+        let (fd, kernel_checks) = match direct(&point, source, options)? {
+            Some(fd) => (fd, options.kernel_checks(sys::euid())),
+            None => (helped(&point, source, options)?, true),
         };
         let entry = mountinfo::at(&point.path).map_err(|e| Error::refused(&point.path, e))?;
         match entry {
-            Some(entry) if entry.is_kmsfs() => Ok((Mounted { point: point.path, device: entry.device }, fd)),
+            Some(entry) if entry.is_kmsfs() => {
+                Ok((Mounted { point: point.path, device: entry.device, kernel_checks }, fd))
+            }
             _ => Err(Error::refused(&point.path, "the mount does not appear in /proc/self/mountinfo")),
         }
     }
@@ -178,6 +182,11 @@ impl Mounted {
     /// `major:minor` of its `st_dev`.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Does the kernel check permissions by mode, owner and ACL? See [`Options::kernel_checks`].
+    pub fn kernel_checks(&self) -> bool {
+        self.kernel_checks
     }
 
     /// Is it still what one sees at the mount point?
@@ -228,14 +237,12 @@ fn direct(point: &Point, source: &OsStr, options: &Options) -> Result<Option<Own
     }
     let device = open_device()?;
     let mode = point.dir.metadata().map_err(|e| Error::refused(&point.path, e))?.mode() & libc::S_IFMT;
-    // Numbers and fixed words only. The kernel checks permissions by mode, owner and ACL
-    // (`default_permissions`), since the daemon serves every caller with its own rights.
-    let mut data = format!(
-        "fd={},rootmode={mode:o},user_id={},group_id={},default_permissions",
-        device.as_raw_fd(),
-        sys::euid(),
-        sys::egid(),
-    );
+    // Numbers and fixed words only.
+    let (uid, gid) = (sys::euid(), sys::egid());
+    let mut data = format!("fd={},rootmode={mode:o},user_id={uid},group_id={gid}", device.as_raw_fd());
+    if options.kernel_checks(uid) {
+        data.push_str(",default_permissions");
+    }
     if options.allow_other {
         data.push_str(",allow_other");
     }

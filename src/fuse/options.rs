@@ -10,6 +10,8 @@ pub struct Options {
     generic: Vec<&'static Generic>,
     /// Users other than the one who mounts may use the mount.
     pub allow_other: bool,
+    /// The kernel is to check permissions even where root alone may use the mount.
+    pub default_permissions: bool,
     /// The mount point may have entries, which the mount hides.
     pub nonempty: bool,
     /// What the table of mounts shows as the source, in place of the lower directory.
@@ -67,6 +69,7 @@ impl Options {
         let mut options = Options {
             generic: Vec::new(),
             allow_other: false,
+            default_permissions: false,
             nonempty: false,
             fsname: None,
             other: Vec::new(),
@@ -83,8 +86,7 @@ impl Options {
         match (name.as_str(), &value) {
             ("allow_other", None) => self.allow_other = true,
             ("nonempty", None) => self.nonempty = true,
-            // The kernel always checks permissions here: see `Options::flags`.
-            ("default_permissions", None) => {}
+            ("default_permissions", None) => self.default_permissions = true,
             ("fsname", Some(_)) => self.fsname = value,
             _ if FOR_OTHERS.contains(&name.as_str()) => {}
             _ if name.starts_with("x-") || name.starts_with("X-") || name == "comment" => {}
@@ -100,6 +102,15 @@ impl Options {
     pub fn flags(&self) -> libc::c_ulong {
         let start = libc::MS_NOSUID | libc::MS_NODEV;
         self.generic.iter().fold(start, |flags, g| if g.sets { flags | g.flag } else { flags & !g.flag })
+    }
+
+    /// Is the kernel to check permissions by mode, owner and ACL, for a mount that user `uid` makes and serves?
+    ///
+    /// It must wherever the daemon can do more than its callers. Where the only caller is root, served by
+    /// root, there is nothing to refuse, and the check costs a request after every change of a directory: the
+    /// kernel throws away all it knows of one, and checking makes it ask again.
+    pub fn kernel_checks(&self, uid: u32) -> bool {
+        uid != 0 || self.allow_other || self.default_permissions
     }
 
     /// Is the mount read-only?
@@ -186,6 +197,15 @@ mod tests {
         let options = Options::parse(["defaults,nofail,x-systemd.automount,passphrase_file=/a=b\\,c,what"]);
         let expected = [("passphrase_file".into(), Some("/a=b,c".into())), ("what".into(), None)];
         assert_eq!(options.other, expected);
+    }
+
+    #[test]
+    fn only_what_is_roots_alone_goes_unchecked() {
+        let checks = |text: &str, uid| Options::parse([text]).kernel_checks(uid);
+        assert!(!checks("", 0));
+        assert!(checks("", 1000));
+        assert!(checks("allow_other", 0));
+        assert!(checks("default_permissions", 0));
     }
 
     #[test]

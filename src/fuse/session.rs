@@ -83,7 +83,7 @@ impl Session {
         device: OwnedFd,
         threads: usize,
     ) -> io::Result<Session> {
-        match Session::serve(filesystem, device, threads) {
+        match Session::serve(filesystem, device, threads, mounted.kernel_checks()) {
             Ok((guard, events, stopper)) => {
                 kernel::raise_read_ahead(&mounted);
                 Ok(Session { mounted: Arc::new(mounted), guard, events, stopper })
@@ -101,6 +101,7 @@ impl Session {
         filesystem: Arc<Filesystem>,
         device: OwnedFd,
         threads: usize,
+        kernel_checks: bool,
     ) -> io::Result<(Arc<Guard>, Receiver<Event>, Stopper)> {
         match sys::raise_descriptor_limit() {
             Ok(limit) => log::debug!("up to {limit} open descriptors"),
@@ -112,7 +113,7 @@ impl Session {
         // not be allowed to.
         config.clone_fd = mount::can_open_device();
         let guard = Arc::new(Guard::default());
-        let adapter = Adapter::new(filesystem.clone(), guard.clone());
+        let adapter = Adapter::new(filesystem.clone(), guard.clone(), kernel_checks);
         // The kernel has checked who may use the mount; fuser's own check would refuse its internal requests.
         let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
         filesystem.attach_kernel(Arc::new(kernel::Cache::new(session.notifier())?));
