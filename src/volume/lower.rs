@@ -222,6 +222,9 @@ pub trait Lower: Send + Sync {
     /// Removes an extended attribute.
     fn remove_xattr(&self, dir: &Fd, name: &OsStr, attr: &OsStr) -> io::Result<()>;
 
+    /// Locks a file for this process (`flock`) until the handle is closed; `false` if somebody else holds it.
+    fn try_lock(&self, fd: &Fd) -> io::Result<bool>;
+
     /// `fstatvfs`.
     fn statfs(&self, fd: &Fd) -> io::Result<StatFs>;
 }
@@ -559,6 +562,15 @@ impl Lower for SystemLower {
         let (path, attr) = (proc_path(dir, Some(name))?, cstring(attr)?);
         // SAFETY: both strings are NUL-terminated.
         check(unsafe { libc::lremovexattr(path.as_ptr(), attr.as_ptr()) })
+    }
+
+    fn try_lock(&self, fd: &Fd) -> io::Result<bool> {
+        // SAFETY: no pointers.
+        match check(unsafe { libc::flock(fd.raw(), libc::LOCK_EX | libc::LOCK_NB) }) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     fn statfs(&self, fd: &Fd) -> io::Result<StatFs> {

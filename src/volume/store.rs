@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Tag pages cached for the whole volume: 32 MiB.
@@ -50,6 +51,7 @@ pub struct Shared {
     wake: Mutex<bool>,
     woken: Condvar,
     stop: AtomicBool,
+    background: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The contents of all regular files of a mounted volume. Cheap to clone.
@@ -75,6 +77,7 @@ impl FileStore {
             wake: Mutex::new(false),
             woken: Condvar::new(),
             stop: AtomicBool::new(false),
+            background: Mutex::default(),
         }))
     }
 
@@ -177,28 +180,32 @@ impl FileStore {
         self.0.checkpoint()
     }
 
-    /// The background work, until [`FileStore::stop`]; to be run on a thread of its own.
-    pub fn run_background(&self) {
-        let mut last = Instant::now();
-        while !self.0.stop.load(Ordering::Acquire) {
-            self.0.wait(TICK);
-            if let Err(e) = self.0.pending.flush() {
-                log::error!("a directory record could not be made durable: {e}");
-            }
-            let (bytes, _) = self.0.journal.pending();
-            if bytes > 0 && (bytes >= SOFT_LIMIT || last.elapsed() >= CHECKPOINT_EVERY) {
-                if let Err(e) = self.0.checkpoint() {
-                    log::error!("checkpoint: {e}; the journal keeps the changes");
-                }
-                last = Instant::now();
-            }
-        }
+    /// Starts the background work: directory records become durable, the journal comes into place.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start_background(&self) -> Result<()> {
+        let shared = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("kmsfs-checkpoint".into());
+        *self.0.background.lock() = Some(thread.spawn(move || shared.run_background())?);
+        Ok(())
     }
 
-    /// Ends the background work.
-    pub fn stop(&self) {
+    /// Ends the background work, brings everything into place, empties the journal and marks the volume as
+    /// closed. All handles must be closed.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the next mount then replays what is left in the journal.
+    pub fn close(&self) -> Result<()> {
         self.0.stop.store(true, Ordering::Release);
         self.0.wake();
+        let background = self.0.background.lock().take();
+        if background.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the checkpoint thread died; what it left is brought into place now");
+        }
+        self.0.pending.flush()?;
+        self.0.checkpoint()?;
+        self.0.journal.end_session()
     }
 }
 
@@ -260,6 +267,23 @@ impl Shared {
             self.wake();
         }
         if bytes >= HARD_LIMIT { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn run_background(&self) {
+        let mut last = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            self.wait(TICK);
+            if let Err(e) = self.pending.flush() {
+                log::error!("a directory record could not be made durable: {e}");
+            }
+            let bytes = self.journal.pending_bytes();
+            if bytes > 0 && (bytes >= SOFT_LIMIT || last.elapsed() >= CHECKPOINT_EVERY) {
+                if let Err(e) = self.checkpoint() {
+                    log::error!("checkpoint: {e}; the journal keeps the changes");
+                }
+                last = Instant::now();
+            }
+        }
     }
 
     fn wake(&self) {

@@ -6,7 +6,7 @@
 //! deleted. So a segment that a crash brings back is known to be dead. Reused segments are overwritten rather
 //! than grown, so that a commit flushes data only and no metadata of the lower filesystem.
 
-mod record;
+pub mod record;
 mod state;
 
 pub use record::{Kind, MAX_PAYLOAD, RECORD_HEADER, Record, entries};

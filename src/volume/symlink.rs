@@ -1,0 +1,51 @@
+//! Targets of symbolic links. Pure codec, no I/O.
+//!
+//! ```text
+//! lower target = base64url(nonce[12] ‖ GCM-SIV(targets key, nonce, AAD = volume id, target) ‖ tag[16])
+//! ```
+//! The AAD names no directory and no link: links are renamed and hard-linked without being rewritten. So one
+//! who writes the lower directory can put one link's target in the place of another's.
+//!
+//! Linux takes lower targets of up to 4095 bytes, which is a plaintext of up to [`TARGET_MAX`]. A longer one is
+//! sealed all the same, for lower filesystems that take it; Linux's own answer `ENAMETOOLONG`.
+
+use super::keys::{SEAL_OVERHEAD, VolumeKeys, open_random, seal_random};
+use super::names::encoded_len;
+use super::{Error, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Longest target that fits a lower target of 4095 bytes, in bytes.
+pub const TARGET_MAX: usize = 3043;
+
+const _: () = assert!(encoded_len(TARGET_MAX + SEAL_OVERHEAD) <= 4095);
+const _: () = assert!(encoded_len(TARGET_MAX + 1 + SEAL_OVERHEAD) > 4095);
+
+impl VolumeKeys {
+    /// What the lower link points to.
+    pub fn seal_target(&self, target: &OsStr) -> OsString {
+        BASE64URL.encode(seal_random(&self.targets, &self.volume, target.as_bytes())).into()
+    }
+
+    /// What the link points to, from what the lower link points to.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] unless this volume's key sealed it.
+    pub fn open_target(&self, lower: &OsStr) -> Result<OsString> {
+        let corrupt = |why| Error::corrupt("symbolic link", why);
+        let sealed = BASE64URL.decode(lower.as_bytes()).map_err(|_| corrupt("not a sealed target"))?;
+        let target = open_random(&self.targets, &self.volume, &sealed)
+            .map_err(|_| corrupt("the target is not authentic: altered, or from another volume"))?;
+        if target.is_empty() || target.contains(&0) {
+            return Err(corrupt("the target is not one a link can have"));
+        }
+        Ok(OsString::from_vec(target))
+    }
+
+    /// Length of a target, from the length of the lower one.
+    pub fn target_len(lower: u64) -> u64 {
+        (lower / 4 * 3 + lower % 4 * 3 / 4).saturating_sub(SEAL_OVERHEAD as u64)
+    }
+}
