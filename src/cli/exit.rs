@@ -160,6 +160,7 @@ impl From<volume::Error> for Failure {
         match err {
             volume::Error::Key(err) => err.into(),
             volume::Error::Os(err) => Failure::new(Exit::Failure, err),
+            err @ volume::Error::InUse { .. } => Failure::new(Exit::Busy, err),
             err @ (volume::Error::Corrupt { .. } | volume::Error::Volume(_)) => {
                 Failure::new(Exit::BadVolume, err)
             }
