@@ -8,18 +8,20 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from typing import Dict, List, Optional, Tuple
 
 import logwrites
+from logwrites import State, Write
 from oracle import Expected, Oracle
 from subjects import Subject, SubjectError, run
 
 LOWER = "/run/lower"
 VOLUME = LOWER + "/volume"
 SNAPSHOT = "/dev/mapper/cut"
-DEVICE_MAPPER = dict(os.environ, DM_DISABLE_UDEV="1")
+RECOVERY_LOG = "/dev/ubdc"
 STATE_LIMIT = 180  # seconds until a state counts as hanging
 
 # What a problem is called in the results. "in-flight" is about paths that the operation
@@ -47,23 +49,18 @@ class Checker:
         self.job = job
         self.subject = subject
         self.oracle = Oracle(share)
-        self.entries = logwrites.read_log(f"{share}/log.img")
-        self.log = open(f"{share}/log.img", "rb")
-        self.size = int(run("blockdev", "--getsz", "/dev/ubda"))
+        self.log = f"{share}/log.img"
+        self.entries = logwrites.read_log(self.log)
         self.applied = 0
 
     def run(self) -> None:
         """Checks all states."""
-        job = self.job
-        states = logwrites.states(self.entries, job["lossy"], job["torn"], job["seed"])
-        states = [state for state in states if state.kind in job["kinds"]][:: job["every"]]
-        if job["only"]:
-            states = [state for state in states if state.name in job["only"]]
+        states = self.states()
         with open(f"{self.share}/states", "w", encoding="ascii") as out:
             out.write(str(len(states)))
         os.makedirs(LOWER, exist_ok=True)
         with open(f"{self.share}/results", "a", encoding="utf-8") as results:
-            for state in states[job["from"] :]:
+            for state in states[self.job["from"] :]:
                 started = time.monotonic()
                 expected = self.oracle.at(state.mark)
                 problems = self.check_state(state, expected)
@@ -74,40 +71,54 @@ class Checker:
                 results.flush()
                 os.fsync(results.fileno())
 
-    def check_state(self, state: logwrites.State, expected: Expected) -> List[Problem]:
+    def states(self) -> List[State]:
+        """The states that the job asks for."""
+        states = logwrites.states(self.entries, logwrites.Sampling(**self.job["sampling"]))
+        if self.job["only"]:
+            return [state for state in states if state.name in self.job["only"]]
+        wanted = [state for state in states if state.kind in self.job["kinds"]]
+        return wanted[:: self.job["every"]]
+
+    def check_state(self, state: State, expected: Expected) -> List[Problem]:
         """Makes the state's disk and looks at it."""
-        self.advance(state.upto)
-        table = f"0 {self.size} snapshot /dev/ubda /dev/ubdb N 8"
-        run("dmsetup", "create", "cut", "--table", table, env=DEVICE_MAPPER)
-        self.write(SNAPSHOT, [(self.entries[index], sectors) for index, sectors in state.extra])
+        logwrites.apply("/dev/ubda", self.whole(self.entries[self.applied : state.upto]))
+        self.applied = max(self.applied, state.upto)
+        writes = [Write(self.log, self.entries[index], count) for index, count in state.extra]
+        if state.again:
+            self.log_recovery()
+            writes += logwrites.recovery_writes(RECOVERY_LOG, state.again)
+        device_mapper("create", "cut", "--table", table("snapshot /dev/ubda /dev/ubdb N 8"))
+        logwrites.apply(SNAPSHOT, writes)
+        problems: List[Problem] = []
         try:
-            run("mount", "-t", "ext4", "-o", "errors=remount-ro", SNAPSHOT, LOWER)
+            mount_lower(SNAPSHOT)
+            problems = self.check_volume(expected)
+            if os.statvfs(LOWER).f_flag & os.ST_RDONLY:
+                problems.append((LOWER_BROKEN, "", "ext4 met an error and went read-only"))
+            run("umount", LOWER)
         except SubjectError as error:
-            run("dmsetup", "remove", "--retry", "cut", env=DEVICE_MAPPER)
-            return [(LOWER_BROKEN, "", str(error))]
-        problems = self.check_volume(expected)
-        if os.statvfs(LOWER).f_flag & os.ST_RDONLY:
-            problems.append((LOWER_BROKEN, "", "ext4 met an error and went read-only"))
-        run("umount", LOWER)
-        run("dmsetup", "remove", "--retry", "cut", env=DEVICE_MAPPER)
+            problems.append((LOWER_BROKEN, "", str(error)))
+        device_mapper("remove", "--retry", "cut")
         return problems
 
-    def advance(self, upto: int) -> None:
-        """Applies the log to the device up to an entry."""
-        wanted = self.entries[self.applied : upto]
-        self.write("/dev/ubda", [(entry, entry.sectors) for entry in wanted])
-        self.applied = max(self.applied, upto)
+    def whole(self, entries: List[logwrites.Entry]) -> List[Write]:
+        """The entries, in full."""
+        return [Write(self.log, entry, entry.sectors) for entry in entries]
 
-    def write(self, device: str, writes) -> None:
-        """Writes entries, each up to a number of sectors, past the page cache's delay."""
-        writes = [(entry, sectors) for entry, sectors in writes if logwrites.has_data(entry)]
-        if not writes:
-            return
-        fd = os.open(device, os.O_RDWR)
-        for entry, sectors in writes:
-            logwrites.apply(self.log, fd, entry, sectors, os.pwrite)
-        os.fsync(fd)
-        os.close(fd)
+    def log_recovery(self) -> None:
+        """Mounts the state that the device is in, and logs what the recovery writes."""
+        device_mapper("create", "cut", "--table", table("snapshot /dev/ubda /dev/ubdb N 8"))
+        device_mapper("create", "again", "--table", table(f"log-writes {SNAPSHOT} {RECOVERY_LOG}"))
+        try:
+            mount_lower("/dev/mapper/again")
+            self.subject.mount(VOLUME)
+            self.subject.unmount()
+        except SubjectError:
+            # The state without the second cut shows this; what was written so far remains.
+            self.subject.abandon()
+        subprocess.run(["umount", LOWER], check=False)
+        device_mapper("remove", "--retry", "again")
+        device_mapper("remove", "--retry", "cut")
 
     def check_volume(self, expected: Expected) -> List[Problem]:
         """Mounts the volume, compares, uses it, unmounts it, and has it checked."""
@@ -154,6 +165,21 @@ class Checker:
         for path, rows in expected.rows.items():
             problems += check_database(os.path.join(root, path), path, rows)
         return problems
+
+
+def device_mapper(*arguments: str) -> None:
+    """Runs dmsetup. Without a udev daemon it has to make the device nodes itself."""
+    run("dmsetup", *arguments, env=dict(os.environ, DM_DISABLE_UDEV="1"))
+
+
+def table(target: str) -> str:
+    """A device-mapper table of one target over the whole device."""
+    return f"0 {run('blockdev', '--getsz', '/dev/ubda')} {target}"
+
+
+def mount_lower(device: str) -> None:
+    """Mounts the ext4 that the volume is on."""
+    run("mount", "-t", "ext4", "-o", "errors=remount-ro", device, LOWER)
 
 
 def walk(root: str) -> Dict[str, Found]:

@@ -5,33 +5,22 @@ The host's side leaves `job.json` in the shared directory and reads `results` fr
 
 import json
 import os
-import subprocess
 import sys
 import traceback
 
-from check import Checker
+from check import LOWER, VOLUME, Checker, device_mapper, mount_lower, table
 from oracle import Writer
 from subjects import PASSPHRASE, SUBJECTS, run
 from workload import Workload
 
 SHARE = "/run/share"
-LOWER = "/run/lower"
-VOLUME = LOWER + "/volume"
-# Without a udev daemon libdevmapper has to make the device nodes itself.
-DEVICE_MAPPER = dict(os.environ, DM_DISABLE_UDEV="1")
-
-
-def sectors(device: str) -> int:
-    """The size of a block device."""
-    return int(run("blockdev", "--getsz", device))
 
 
 def record(job: dict, subject) -> None:
     """Runs the workload on the subject over a device that logs its writes."""
-    table = f"0 {sectors('/dev/ubda')} log-writes /dev/ubda /dev/ubdb"
-    run("dmsetup", "create", "logged", "--table", table, env=DEVICE_MAPPER)
+    device_mapper("create", "logged", "--table", table("log-writes /dev/ubda /dev/ubdb"))
     os.makedirs(LOWER)
-    run("mount", "-t", "ext4", "/dev/mapper/logged", LOWER)
+    mount_lower("/dev/mapper/logged")
     os.mkdir(VOLUME)
     os.sync()
     subject.init(VOLUME)
@@ -39,8 +28,7 @@ def record(job: dict, subject) -> None:
         os.sync()
 
     def mark(number: int) -> None:
-        message = ["dmsetup", "message", "logged", "0", "mark", str(number)]
-        subprocess.run(message, check=True, env=DEVICE_MAPPER)
+        device_mapper("message", "logged", "0", "mark", str(number))
 
     oracle = Writer(SHARE)
     root = subject.mount(VOLUME)
@@ -51,7 +39,7 @@ def record(job: dict, subject) -> None:
     subject.unmount()
     subject.keep()
     run("umount", LOWER)
-    run("dmsetup", "remove", "logged", env=DEVICE_MAPPER)
+    device_mapper("remove", "--retry", "logged")
 
 
 def main() -> None:

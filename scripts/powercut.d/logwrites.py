@@ -7,9 +7,10 @@ log's order is the order in which data became safe: a run of ordinary writes is 
 by the flush that covers it. Between two flushes the device may have kept any of them.
 """
 
+import os
 import random
 import struct
-from typing import List, NamedTuple, Tuple
+from typing import Iterable, List, NamedTuple, Tuple
 
 MAGIC = 0x6A736677736872
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
@@ -32,7 +33,8 @@ class State(NamedTuple):
     """A disk as it may be found after a cut.
 
     Every write of the entries before `upto`, and then those in `extra`, each only as far as
-    the given number of sectors. `mark` is the last promise made before the cut.
+    the given number of sectors. `mark` is the last promise made before the cut. With `again`
+    the power goes once more, when that share of the recovery's own writes is done.
     """
 
     name: str
@@ -40,6 +42,7 @@ class State(NamedTuple):
     upto: int
     extra: Tuple[Tuple[int, int], ...]
     mark: int
+    again: float = 0.0
 
 
 def read_log(path: str) -> List[Entry]:
@@ -66,24 +69,50 @@ def has_data(entry: Entry) -> bool:
     return entry.sectors > 0 and not entry.flags & (DISCARD | MARK)
 
 
-def apply(log, device: int, entry: Entry, sectors: int, pwrite) -> None:
-    """Copies the entry's first `sectors` sectors from the log to the device."""
-    log.seek(entry.at)
-    data = log.read(sectors * SECTOR)
-    done = 0
-    while done < len(data):
-        done += pwrite(device, data[done:], entry.sector * SECTOR + done)
+class Write(NamedTuple):
+    """The first `sectors` sectors of an entry's data, in the log file `log`."""
+
+    log: str
+    entry: Entry
+    sectors: int
 
 
-def states(entries: List[Entry], lossy: int, torn: int, seed: int) -> List[State]:
+def apply(device: str, writes: Iterable[Write]) -> None:
+    """Writes to a block device, through to the end of the page cache's delay."""
+    writes = [write for write in writes if has_data(write.entry)]
+    if not writes:
+        return
+    fd = os.open(device, os.O_RDWR)
+    for write in writes:
+        with open(write.log, "rb") as log:
+            log.seek(write.entry.at)
+            data = log.read(write.sectors * SECTOR)
+        if os.pwrite(fd, data, write.entry.sector * SECTOR) != len(data):
+            raise OSError(f"{device}: short write")
+    os.fsync(fd)
+    os.close(fd)
+
+
+class Sampling(NamedTuple):
+    """How many of the possible states to check; see `states`."""
+
+    lossy: int
+    torn: int
+    again: int
+    sector: int
+    seed: int
+
+
+def states(entries: List[Entry], sampling: Sampling) -> List[State]:
     """The states to check, in the order of the log.
 
-    `mark`: right after each promise. `cut`: after each single write. `lossy`: as many samples
-    of each run of unflushed writes with some of them missing. `torn`: as many samples with one
-    write of the run cut short at a sector. The first mark says that the file system was made:
-    before it there is nothing to check.
+    `mark`: right after each promise. `cut`: after each single write. `lossy`: samples of each
+    run of unflushed writes with some of them missing. `torn`: samples with one write of the
+    run cut short, at a multiple of `sector` bytes. `again`: samples of `cut` with a second cut
+    during the recovery. The first mark says that the file system was made: before it there is
+    nothing to check.
     """
-    rng = random.Random(seed)
+    rng = random.Random(sampling.seed)
     found: List[State] = []
     mark = -1
     run: List[Entry] = []
@@ -97,15 +126,36 @@ def states(entries: List[Entry], lossy: int, torn: int, seed: int) -> List[State
         if mark >= 0 and has_data(entry):
             if entry.flags & FUA:
                 # Durable by itself: it ends a run, and only its own tearing is open.
-                found += _torn([entry], torn, mark, rng)
+                found += _torn([entry], sampling, mark, rng)
             else:
                 run.append(entry)
             found.append(State(f"cut-{entry.index}", "cut", entry.index + 1, (), mark))
         if entry.flags & (FLUSH | FUA) or not has_data(entry):
-            found += _lossy(run, lossy, mark, rng) + _torn(run, torn, mark, rng)
+            found += _lossy(run, sampling.lossy, mark, rng) + _torn(run, sampling, mark, rng)
             run = []
+    cuts = [state for state in found if state.kind == "cut"]
+    for cut in rng.sample(cuts, min(sampling.again, len(cuts))):
+        share = round(rng.uniform(0.01, 0.99), 2)
+        found.append(cut._replace(name=f"again-{cut.name[4:]}-{share}", kind="again", again=share))
     # Replay goes forward only: states that start from less of the log come first.
     return sorted(found, key=lambda state: state.upto)
+
+
+def recovery_writes(log: str, share: float) -> List[Write]:
+    """What of a recovery's log is on the disk when its power goes after a share of it.
+
+    Of the writes since the last flush, a random half is.
+    """
+    rng = random.Random(share)
+    entries = [entry for entry in read_log(log) if has_data(entry) or entry.flags & FLUSH]
+    entries = entries[: int(len(entries) * share) + 1]
+    flushed = max((at for at, entry in enumerate(entries) if entry.flags & FLUSH), default=-1)
+    kept = [
+        entry
+        for at, entry in enumerate(entries)
+        if at < flushed or entry.flags & FUA or rng.random() < 0.5
+    ]
+    return [Write(log, entry, entry.sectors) for entry in kept if has_data(entry)]
 
 
 def _lossy(run: List[Entry], samples: int, mark: int, rng) -> List[State]:
@@ -122,13 +172,14 @@ def _lossy(run: List[Entry], samples: int, mark: int, rng) -> List[State]:
     return list(found.values())
 
 
-def _torn(run: List[Entry], samples: int, mark: int, rng) -> List[State]:
+def _torn(run: List[Entry], sampling: Sampling, mark: int, rng) -> List[State]:
     """Samples with one of the run's writes cut short, those before it whole."""
-    long_enough = [entry for entry in run if entry.sectors > 1]
+    unit = sampling.sector // SECTOR
+    long_enough = [entry for entry in run if entry.sectors > unit]
     found = {}
-    for _ in range(samples if long_enough else 0):
+    for _ in range(sampling.torn if long_enough else 0):
         entry = rng.choice(long_enough)
-        sectors = rng.randrange(1, entry.sectors)
+        sectors = rng.randrange(unit, entry.sectors, unit)
         name = f"torn-{entry.index}-{sectors}"
         found[name] = State(name, "torn", entry.index, ((entry.index, sectors),), mark)
     return list(found.values())

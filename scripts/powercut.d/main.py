@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from uml import DIED, Machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEVICE_MIB, LOG_MIB = 192, 2048
-KINDS = ["mark", "cut", "lossy", "torn"]
+KINDS = ["mark", "cut", "lossy", "torn", "again"]
 # Boots that may die in the middle of the checks before the run is given up.
 MAX_DEATHS = 20
 
@@ -30,6 +31,8 @@ def arguments() -> argparse.Namespace:
     add("--kinds", default=",".join(KINDS), help="kinds of states to check (default: %(default)s)")
     add("--lossy", type=int, default=2, metavar="N", help="states with lost writes per flush")
     add("--torn", type=int, default=1, metavar="N", help="states with a torn write per flush")
+    add("--again", type=int, default=60, metavar="N", help="states with a second cut in recovery")
+    add("--sector", type=int, default=4096, choices=[512, 4096], help="where writes may tear")
     add("--every", type=int, default=1, metavar="N", help="check only every Nth state")
     add("--only", action="append", metavar="STATE", help="check only the state of this name")
     add("--seed", type=int, default=1, help="of the workload's data and of the samples")
@@ -50,8 +53,9 @@ class Run:
             "subject": name,
             "seed": options.seed,
             "kinds": options.kinds.split(","),
-            "lossy": options.lossy,
-            "torn": options.torn,
+            "sampling": {
+                name: getattr(options, name) for name in ("lossy", "torn", "again", "sector", "seed")
+            },
             "every": options.every,
             "only": options.only,
         }
@@ -111,7 +115,9 @@ class Run:
             subprocess.run(copy, check=True)
             sparse(self.file("cow.img"), DEVICE_MIB * 2)
             job = dict(self.job, do="check", **{"from": done})
-            disks = [(self.file("origin.img"), False), (self.file("cow.img"), False)]
+            sparse(self.file("again.img"), LOG_MIB)
+            names = ["origin.img", "cow.img", "again.img"]
+            disks = [(self.file(name), False) for name in names]
             outcome = self.machine.run(job, disks, self.progress)
             if outcome == "done":
                 break
@@ -122,7 +128,7 @@ class Run:
             with open(self.file("results"), "a", encoding="utf-8") as results:
                 results.write(json.dumps(died) + "\n")
         self.results = self.read_results()
-        for name in ["origin.img", "cow.img"]:
+        for name in ["origin.img", "cow.img", "again.img"]:
             os.unlink(self.file(name))
         if sys.stderr.isatty():
             print(file=sys.stderr)
@@ -209,6 +215,8 @@ def work_directory(wanted: str) -> str:
 
 def main() -> int:
     """Runs all subjects."""
+    # Ended from outside, it still takes its machine and its images along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = arguments()
     names = options.subjects or ["kmsfs"]
     unknown = [name for name in names if name not in SUBJECTS]

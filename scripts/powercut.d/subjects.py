@@ -125,7 +125,11 @@ class Gocryptfs(FuseSubject):
 
 
 class Kmsfs(FuseSubject):
-    """kmsfs. Its keystore is outside the device, as it would be on another disk."""
+    """kmsfs. Its keystore is outside the device, as it would be on another disk.
+
+    It is unlocked by a key file: stretching a passphrase for each state would take most of
+    the time.
+    """
 
     sync_after_init = False
     home = "/run/keystore"
@@ -140,16 +144,20 @@ class Kmsfs(FuseSubject):
     def environment(self) -> dict:
         return dict(os.environ, XDG_DATA_HOME=self.home, XDG_RUNTIME_DIR="/run")
 
+    def program(self, *arguments: str) -> list:
+        """A command line of kmsfs."""
+        return [self.binary, *arguments[:1], "--key-file", f"{self.home}/key", *arguments[1:]]
+
     def init(self, lower: str) -> None:
         os.makedirs(self.home, exist_ok=True)
-        run(self.binary, "init", "--passphrase-file", PASSPHRASE, lower, env=self.environment())
+        run(*self.program("keystore", "create"), env=self.environment())
+        run(*self.program("init", lower), env=self.environment())
 
     def command(self, lower: str) -> list:
-        flags = ["--foreground", "--passphrase-file", PASSPHRASE]
-        return [self.binary, "mount", *flags, lower, MOUNT_POINT]
+        return self.program("mount", "--foreground", lower, MOUNT_POINT)
 
     def check(self, lower: str) -> None:
-        run(self.binary, "check", "--passphrase-file", PASSPHRASE, lower, env=self.environment())
+        run(*self.program("check", lower), env=self.environment())
 
     def keep(self) -> None:
         shutil.copytree(self.home, self.kept, dirs_exist_ok=True)

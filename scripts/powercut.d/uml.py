@@ -57,7 +57,8 @@ class Machine:
         # The directory may be under /dev/shm: init mounts /dev once it has been read.
         arguments += ["devtmpfs.mount=0"]
         arguments += ["rootfstype=hostfs", "rootflags=/", f"init={self.share}/guest/guest-init"]
-        arguments += ["con=null", "con0=null,fd:1", f"POWERCUT_SHARE={self.share}"]
+        arguments += ["con=null", "con0=null,fd:1", f"uml_dir={self.share}/uml"]
+        arguments += [f"POWERCUT_SHARE={self.share}"]
         for letter, (path, read_only) in zip("abcdefgh", disks):
             arguments.append(f"ubd{letter}{'r' if read_only else ''}={path}")
         return arguments
