@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import threading
 import time
-from typing import Dict, List, Optional, Tuple
 
 import logwrites
 from logwrites import State, Write
@@ -29,13 +28,13 @@ STATE_LIMIT = 180  # seconds until a state counts as hanging
 LOST, WRONG, IN_FLIGHT, UNREADABLE = "lost", "wrong", "in-flight", "unreadable"
 UNMOUNTABLE, UNUSABLE, UNCLEAN, LOWER_BROKEN = "unmountable", "unusable", "unclean", "lower"
 
-Problem = Tuple[str, str, str]
+Problem = tuple[str, str, str]
 
 
 class Found:
     """One thing that the walk came across: its state in the oracle's words, or an error."""
 
-    def __init__(self, state: str = "", content: Optional[bytes] = None, error: str = ""):
+    def __init__(self, state: str = "", content: bytes | None = None, error: str = ""):
         self.state = state
         self.content = content
         self.error = error
@@ -71,7 +70,7 @@ class Checker:
                 results.flush()
                 os.fsync(results.fileno())
 
-    def states(self) -> List[State]:
+    def states(self) -> list[State]:
         """The states that the job asks for."""
         states = logwrites.states(self.entries, logwrites.Sampling(**self.job["sampling"]))
         if self.job["only"]:
@@ -79,7 +78,7 @@ class Checker:
         wanted = [state for state in states if state.kind in self.job["kinds"]]
         return wanted[:: self.job["every"]]
 
-    def check_state(self, state: State, expected: Expected) -> List[Problem]:
+    def check_state(self, state: State, expected: Expected) -> list[Problem]:
         """Makes the state's disk and looks at it."""
         logwrites.apply("/dev/ubda", self.whole(self.entries[self.applied : state.upto]))
         self.applied = max(self.applied, state.upto)
@@ -89,7 +88,7 @@ class Checker:
             writes += logwrites.recovery_writes(RECOVERY_LOG, state.again)
         device_mapper("create", "cut", "--table", table("snapshot /dev/ubda /dev/ubdb N 8"))
         logwrites.apply(SNAPSHOT, writes)
-        problems: List[Problem] = []
+        problems: list[Problem] = []
         try:
             mount_lower(SNAPSHOT)
             problems = self.check_volume(expected)
@@ -101,7 +100,7 @@ class Checker:
         device_mapper("remove", "--retry", "cut")
         return problems
 
-    def whole(self, entries: List[logwrites.Entry]) -> List[Write]:
+    def whole(self, entries: list[logwrites.Entry]) -> list[Write]:
         """The entries, in full."""
         return [Write(self.log, entry, entry.sectors) for entry in entries]
 
@@ -120,12 +119,12 @@ class Checker:
         device_mapper("remove", "--retry", "again")
         device_mapper("remove", "--retry", "cut")
 
-    def check_volume(self, expected: Expected) -> List[Problem]:
+    def check_volume(self, expected: Expected) -> list[Problem]:
         """Mounts the volume, compares, uses it, unmounts it, and has it checked."""
         watchdog = threading.Timer(STATE_LIMIT, self.subject.abandon)
         watchdog.start()
         stage = UNMOUNTABLE
-        problems: List[Problem] = []
+        problems: list[Problem] = []
         try:
             root = self.subject.mount(VOLUME)
             problems += self.compare(root, expected)
@@ -141,10 +140,10 @@ class Checker:
             watchdog.cancel()
         return problems
 
-    def compare(self, root: str, expected: Expected) -> List[Problem]:
+    def compare(self, root: str, expected: Expected) -> list[Problem]:
         """All differences between what is there and what may be."""
         found = walk(root)
-        problems: List[Problem] = []
+        problems: list[Problem] = []
         for path, thing in found.items():
             if thing.error:
                 problems.append((UNREADABLE, path, thing.error))
@@ -182,9 +181,9 @@ def mount_lower(device: str) -> None:
     run("mount", "-t", "ext4", "-o", "errors=remount-ro", device, LOWER)
 
 
-def walk(root: str) -> Dict[str, Found]:
+def walk(root: str) -> dict[str, Found]:
     """Everything under the root, read to its end."""
-    found: Dict[str, Found] = {}
+    found: dict[str, Found] = {}
     todo = [""]
     while todo:
         directory = todo.pop()
@@ -220,7 +219,7 @@ def of_database(path: str, expected: Expected) -> bool:
     return any(path in (db, db + "-journal", db + "-wal", db + "-shm") for db in expected.rows)
 
 
-def check_database(path: str, name: str, rows: int) -> List[Problem]:
+def check_database(path: str, name: str, rows: int) -> list[Problem]:
     """Opens a copy of the database and counts its rows."""
     copies = "/tmp/database"
     shutil.rmtree(copies, ignore_errors=True)

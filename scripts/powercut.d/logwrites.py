@@ -10,7 +10,8 @@ by the flush that covers it. Between two flushes the device may have kept any of
 import os
 import random
 import struct
-from typing import Iterable, List, NamedTuple, Tuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 MAGIC = 0x6A736677736872
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
@@ -40,12 +41,12 @@ class State(NamedTuple):
     name: str
     kind: str
     upto: int
-    extra: Tuple[Tuple[int, int], ...]
+    extra: tuple[tuple[int, int], ...]
     mark: int
     again: float = 0.0
 
 
-def read_log(path: str) -> List[Entry]:
+def read_log(path: str) -> list[Entry]:
     """All entries of the log, in order."""
     entries = []
     with open(path, "rb") as log:
@@ -103,7 +104,7 @@ class Sampling(NamedTuple):
     seed: int
 
 
-def states(entries: List[Entry], sampling: Sampling) -> List[State]:
+def states(entries: list[Entry], sampling: Sampling) -> list[State]:
     """The states to check, in the order of the log.
 
     `mark`: right after each promise. `cut`: after each single write. `lossy`: samples of each
@@ -113,9 +114,9 @@ def states(entries: List[Entry], sampling: Sampling) -> List[State]:
     nothing to check.
     """
     rng = random.Random(sampling.seed)
-    found: List[State] = []
+    found: list[State] = []
     mark = -1
-    run: List[Entry] = []
+    run: list[Entry] = []
     for entry in entries:
         if entry.mark == END:
             break
@@ -141,7 +142,7 @@ def states(entries: List[Entry], sampling: Sampling) -> List[State]:
     return sorted(found, key=lambda state: state.upto)
 
 
-def recovery_writes(log: str, share: float) -> List[Write]:
+def recovery_writes(log: str, share: float) -> list[Write]:
     """What of a recovery's log is on the disk when its power goes after a share of it.
 
     Of the writes since the last flush, a random half is.
@@ -151,14 +152,12 @@ def recovery_writes(log: str, share: float) -> List[Write]:
     entries = entries[: int(len(entries) * share) + 1]
     flushed = max((at for at, entry in enumerate(entries) if entry.flags & FLUSH), default=-1)
     kept = [
-        entry
-        for at, entry in enumerate(entries)
-        if at < flushed or entry.flags & FUA or rng.random() < 0.5
+        entry for at, entry in enumerate(entries) if at < flushed or entry.flags & FUA or rng.random() < 0.5
     ]
     return [Write(log, entry, entry.sectors) for entry in kept if has_data(entry)]
 
 
-def _lossy(run: List[Entry], samples: int, mark: int, rng) -> List[State]:
+def _lossy(run: list[Entry], samples: int, mark: int, rng) -> list[State]:
     """Samples of the run with some, but not only the last, of its writes missing."""
     found = {}
     for _ in range(samples if len(run) > 1 else 0):
@@ -172,7 +171,7 @@ def _lossy(run: List[Entry], samples: int, mark: int, rng) -> List[State]:
     return list(found.values())
 
 
-def _torn(run: List[Entry], sampling: Sampling, mark: int, rng) -> List[State]:
+def _torn(run: list[Entry], sampling: Sampling, mark: int, rng) -> list[State]:
     """Samples with one of the run's writes cut short, those before it whole."""
     unit = sampling.sector // SECTOR
     long_enough = [entry for entry in run if entry.sectors > unit]

@@ -16,7 +16,7 @@ mark N+1 only "may" and "either" do: those operations had begun and may be found
 import hashlib
 import json
 import os
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 BLOCK = 4096
 
@@ -55,8 +55,8 @@ class Allowed:
     """
 
     def __init__(self, state: str):
-        self.groups: List[List[str]] = []
-        self.others: List[str] = []
+        self.groups: list[list[str]] = []
+        self.others: list[str] = []
         self.pending = False
         self._add(state, True)
 
@@ -77,9 +77,9 @@ class Allowed:
 class Expected(NamedTuple):
     """All that is known at a cut."""
 
-    paths: Dict[str, Allowed]
-    either: List[List[str]]
-    rows: Dict[str, int]
+    paths: dict[str, Allowed]
+    either: list[list[str]]
+    rows: dict[str, int]
     label: str
 
 
@@ -90,7 +90,7 @@ class Oracle:
         self.blobs = os.path.join(directory, "blobs")
         with open(os.path.join(directory, "oracle"), encoding="ascii") as lines:
             self.lines = [json.loads(line) for line in lines]
-        self._contents: Dict[str, bytes] = {}
+        self._contents: dict[str, bytes] = {}
 
     def content(self, blob: str) -> bytes:
         """A blob's bytes."""
@@ -101,9 +101,9 @@ class Oracle:
 
     def at(self, mark: int) -> Expected:
         """What to expect after a cut between `mark` and the one after it."""
-        paths: Dict[str, Allowed] = {}
-        either: List[List[str]] = []
-        rows: Dict[str, int] = {}
+        paths: dict[str, Allowed] = {}
+        either: list[list[str]] = []
+        rows: dict[str, int] = {}
         label = ""
         promised = True
         for line in self.lines:
@@ -125,7 +125,7 @@ class Oracle:
                 rows.setdefault(line["rows"], 0)
         return Expected(paths, either, rows, label)
 
-    def mismatch(self, allowed: Allowed, found: str, content: Optional[bytes]) -> Optional[str]:
+    def mismatch(self, allowed: Allowed, found: str, content: bytes | None) -> str | None:
         """Why what was found is not allowed, or None. `content` is a regular file's."""
         if content is None:
             if found in allowed.others:
@@ -137,7 +137,7 @@ class Oracle:
         reasons = [self._group_mismatch(group, content) for group in allowed.groups]
         return None if None in reasons else "; ".join(filter(None, reasons))
 
-    def _group_mismatch(self, group: List[str], content: bytes) -> Optional[str]:
+    def _group_mismatch(self, group: list[str], content: bytes) -> str | None:
         """Why the content is not built of the group's blocks, or None."""
         versions = [self.content(blob) for blob in group]
         sizes = sorted({len(version) for version in versions})
