@@ -31,7 +31,7 @@ mod completions;
 pub mod exit;
 mod help;
 //mod info;
-//mod init;
+mod init;
 mod key;
 mod keystore;
 pub mod mount;
@@ -75,8 +75,8 @@ struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
-    //    /// Make a volume in an empty directory
-    //    Init(init::Args),
+    /// Make a volume in an empty directory
+    Init(init::Args),
     /// Mount a volume
     Mount(mount::Args),
     /// Unmount a volume
@@ -98,7 +98,7 @@ enum Command {
 impl Command {
     fn run(&self, global: &Global) -> Result<(), Failure> {
         match self {
-            //            Command::Init(args) => init::run(args, global),
+            Command::Init(args) => init::run(args, global),
             Command::Mount(args) => mount::run(args, global),
             Command::Umount(args) => umount::run(args, global),
             Command::Status(args) => status::run(args, global),
