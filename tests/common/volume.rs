@@ -80,7 +80,9 @@ impl Volume {
             fs::create_dir(&dir).unwrap();
             fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
         }
-        fs::write(root.join("passphrase"), "correct horse battery staple\n").unwrap();
+        let passphrase = root.join("passphrase");
+        fs::write(&passphrase, "correct horse battery staple\n").unwrap();
+        fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o600)).unwrap();
         Volume { root, daemon: None, options: Vec::new() }
     }
 
@@ -121,6 +123,11 @@ impl Volume {
         self.root.join("scratch").join(name)
     }
 
+    /// The home directory of the programs that work on the volume.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
     /// The file with the keystore's passphrase.
     pub fn passphrase_file(&self) -> PathBuf {
         self.root.join("passphrase")
@@ -128,12 +135,12 @@ impl Volume {
 
     /// The keystore that `kmsfs init` made.
     pub fn keystore(&self) -> PathBuf {
-        self.root.join("home/kmsfs/keystore.db")
+        self.home().join("kmsfs/keystore.db")
     }
 
     /// The program under test with this volume's keystore and passphrase in its environment.
     pub fn kmsfs(&self, command: &str) -> Command {
-        let home = self.root.join("home");
+        let home = self.home();
         let mut program = Command::new(program());
         program
             .arg(command)
