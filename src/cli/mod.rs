@@ -1,6 +1,6 @@
 //! The command line: prints, prompts, progress. Knows no formats and no cryptography.
 //!
-//! A command is a module with two items, and one line each in [`Command`] and [`Command::run`]:
+//! A command is a module with two items, and one line each in `Command` and `Command::run`:
 //!
 //! ```ignore
 //! /// Help text: what it does, first line short.

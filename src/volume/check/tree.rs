@@ -241,10 +241,11 @@ pub(super) fn measure(lower: &dyn Lower, dir: &Fd, depth: usize, extent: &mut Ex
         if stat.is_file() {
             extent.files += 1;
             extent.bytes += plain_len_floor(stat.size);
-        } else if stat.is_dir() && depth < DEEPEST {
-            if let Ok(fd) = lower.open(dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
-                measure(lower, &fd, depth + 1, extent);
-            }
+        } else if stat.is_dir()
+            && depth < DEEPEST
+            && let Ok(fd) = lower.open(dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+        {
+            measure(lower, &fd, depth + 1, extent);
         }
     }
 }
