@@ -152,14 +152,13 @@ impl Core {
             return Ok(());
         }
         let destroyed = self.change(|draft| {
-            let mut destroyed = false;
+            let mut destroyed = Vec::new();
             for entry in draft.table.entries() {
                 let mut record = entry.record.clone();
                 match due(&record, now) {
                     Some(Due::Destruction) => {
-                        log::warn!("{} is deleted: its waiting period is over", record.id.arn());
+                        destroyed.push(record.id);
                         draft.put_destroyed(record);
-                        destroyed = true;
                     }
                     Some(Due::Rotation) => {
                         if let Some(schedule) = &mut record.rotation {
@@ -172,7 +171,10 @@ impl Core {
             }
             Ok(destroyed)
         })?;
-        if destroyed {
+        for id in &destroyed {
+            log::warn!("{} is deleted: its waiting period is over", id.arn());
+        }
+        if !destroyed.is_empty() {
             self.store.lock().keystore.scrub_log()?;
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! A volume's file contents in a scratch directory, without names, keystore or kernel: for the tests of this layer.
 
 use super::file::File;
-use super::header::FileId;
 use super::journal::{Journal, Opened};
 use super::lower::{Fd, Lower, SystemLower, open_root};
 use super::recover::{Recovery, RecoveryReport};
-use super::replay::{ReplayReport, replay};
+use super::replay::replay;
 use super::store::FileStore;
 use super::{PathHint, Result};
 use crate::crypto::{AeadKey, Cipher, Key};
@@ -94,7 +93,6 @@ pub struct Session {
     pub root: Fd,
     pub lower: Arc<dyn Lower>,
     pub keyring: Arc<Keyring>,
-    pub replayed: ReplayReport,
     pub recovered: Option<RecoveryReport>,
 }
 
@@ -130,7 +128,7 @@ impl Scratch {
         let Opened { journal, previous, records } =
             Journal::open(Arc::clone(&lower), dir, state, journal_key(), self.power)?;
         journal.begin_session()?;
-        let replayed = replay(&*lower, &root, records)?;
+        replay(&*lower, &root, records)?;
         let provider: Arc<dyn KeyProvider> = Arc::clone(&self.switch) as _;
         let limits = CacheLimits::default();
         let keyring =
@@ -145,7 +143,7 @@ impl Scratch {
             journal.recovered()?;
         }
         let store = FileStore::new(Arc::clone(&lower), Arc::clone(&keyring), journal, self.power);
-        Ok(Session { store, root, lower, keyring, replayed, recovered })
+        Ok(Session { store, root, lower, keyring, recovered })
     }
 }
 
@@ -174,9 +172,4 @@ pub fn content(file: &File) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     file.read(0, file.len() as usize, &mut out)?;
     Ok(out)
-}
-
-/// A file's claimed id, for tests that tamper.
-pub fn id_of(file: &File) -> FileId {
-    *file.file_id()
 }

@@ -7,9 +7,11 @@ use super::error::{Error, Result};
 use super::schema::{APPLICATION_ID, FORMAT};
 use crate::crypto::random;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 const HEADER_LEN: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -33,39 +35,59 @@ impl Identity {
     }
 }
 
+/// How often a file that looks truncated is looked at again, and after how long: a process that closes the
+/// keystore just now writes its log back, the first page first.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// Says whether the file at `path` is a keystore that this release can open, reading it only.
 ///
 /// # Errors
-/// `Missing`, `Foreign`, `Truncated`, `Newer`.
+/// `Missing`, `Foreign`, `Truncated`, `Newer`, `Tampered`.
 pub(super) fn check(path: &Path) -> Result<()> {
     let mut file = File::open(path).map_err(Error::io(path))?;
+    for look in 1.. {
+        let (head, length) = read_head(path, &mut file)?;
+        check_head(path, &head)?;
+        if !is_short(&head, length) || has_log(path) {
+            break;
+        }
+        if look == LOOKS {
+            return Err(Error::Truncated(path.to_owned()));
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// SQLite's header, and the length of the file.
+fn read_head(path: &Path, file: &mut File) -> Result<([u8; HEADER_LEN], u64)> {
     let metadata = file.metadata().map_err(Error::io(path))?;
     if !metadata.is_file() {
         return Err(Error::Foreign(path.to_owned()));
     }
     let mut head = Vec::with_capacity(HEADER_LEN);
-    file.by_ref().take(HEADER_LEN as u64).read_to_end(&mut head).map_err(Error::io(path))?;
+    file.rewind().map_err(Error::io(path))?;
+    file.take(HEADER_LEN as u64).read_to_end(&mut head).map_err(Error::io(path))?;
     let common = head.len().min(MAGIC.len());
     if head[..common] != MAGIC[..common] {
         return Err(Error::Foreign(path.to_owned()));
     }
-    let Ok(head) = <&[u8; HEADER_LEN]>::try_from(head.as_slice()) else {
-        return Err(Error::Truncated(path.to_owned()));
-    };
+    match <[u8; HEADER_LEN]>::try_from(head) {
+        Ok(head) => Ok((head, metadata.len())),
+        Err(_) => Err(Error::Truncated(path.to_owned())),
+    }
+}
+
+fn check_head(path: &Path, head: &[u8; HEADER_LEN]) -> Result<()> {
     if be32(head, APPLICATION_ID_AT) != APPLICATION_ID {
         return Err(Error::Foreign(path.to_owned()));
     }
-    let format = be32(head, USER_VERSION_AT);
-    if format > FORMAT {
-        return Err(Error::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    match be32(head, USER_VERSION_AT) {
+        0 => Err(Error::Tampered { path: path.to_owned(), what: "it has no format number".into() }),
+        1..=FORMAT => Ok(()),
+        found => Err(Error::Newer { path: path.to_owned(), found, known: FORMAT }),
     }
-    if format == 0 {
-        return Err(Error::Tampered { path: path.to_owned(), what: "it has no format number".into() });
-    }
-    if is_short(head, metadata.len()) && !has_log(path) {
-        return Err(Error::Truncated(path.to_owned()));
-    }
-    Ok(())
 }
 
 /// Whether the file is shorter than its header says. Only meaningful while no log holds its last pages.

@@ -28,7 +28,8 @@ use zeroize::Zeroizing;
 const STRETCH_TIME: Duration = Duration::from_millis(500);
 
 /// Fewest and most bytes of a key file. It is not stretched, so it must not be a passphrase.
-const KEY_FILE_LEN: std::ops::RangeInclusive<u64> = 32..=65536;
+const KEY_FILE_LEN_MIN: usize = 32;
+const KEY_FILE_LEN_MAX: usize = 65536;
 
 const SEALED_LEN: usize = NONCE_LEN + KEY_LEN + TAG_LEN;
 
@@ -48,10 +49,17 @@ impl Unlock {
     /// If it cannot be read, or has fewer than 32 or more than 65536 bytes.
     pub fn read_key_file(path: &Path) -> Result<Unlock> {
         let mut file = File::open(path).map_err(key_file_error(path))?;
-        let length = file.metadata().map_err(key_file_error(path))?.len();
+        // One byte more than allowed, to tell. It may be a pipe, so its length says nothing.
+        let mut content = SecretBytes::zeroed(KEY_FILE_LEN_MAX + 1);
+        let mut length = 0;
+        loop {
+            match file.read(&mut content.expose_mut()[length..]).map_err(key_file_error(path))? {
+                0 => break,
+                read => length += read,
+            }
+        }
         check_key_file_len(length)?;
-        let mut content = SecretBytes::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
-        file.read_exact(content.expose_mut()).map_err(key_file_error(path))?;
+        content.truncate(length);
         Ok(Unlock::KeyFile(content))
     }
 
@@ -79,7 +87,7 @@ impl Unlock {
                 Err(Error::WeakSecret("the passphrase is empty".into()))
             }
             Unlock::Passphrase(_) => Ok(()),
-            Unlock::KeyFile(content) => check_key_file_len(content.len() as u64),
+            Unlock::KeyFile(content) => check_key_file_len(content.len()),
         }
     }
 
@@ -97,12 +105,13 @@ fn key_file_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-fn check_key_file_len(length: u64) -> Result<()> {
-    if KEY_FILE_LEN.contains(&length) {
-        return Ok(());
-    }
-    let (least, most) = (KEY_FILE_LEN.start(), KEY_FILE_LEN.end());
-    Err(Error::WeakSecret(format!("the key file has {length} bytes; it must have {least} to {most}")))
+fn check_key_file_len(length: usize) -> Result<()> {
+    let why = match length {
+        ..KEY_FILE_LEN_MIN => format!("has {length} bytes, fewer than {KEY_FILE_LEN_MIN}"),
+        KEY_FILE_LEN_MIN..=KEY_FILE_LEN_MAX => return Ok(()),
+        _ => format!("has more than {KEY_FILE_LEN_MAX} bytes"),
+    };
+    Err(Error::WeakSecret(format!("the key file {why}")))
 }
 
 /// How a slot is unlocked.

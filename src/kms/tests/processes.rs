@@ -90,6 +90,23 @@ fn many_threads_and_keystores_lose_no_change() {
     assert_eq!(kms.list_resource_tags(OPERATOR, &busy).unwrap().len(), 48);
 }
 
+#[test]
+fn opening_while_others_write_and_close_never_looks_like_damage() {
+    let scratch = Scratch::new();
+    drop(scratch.create());
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..15 {
+                    let kms = scratch.open();
+                    kms.update_key_description(OPERATOR, &key(&kms), &"x".repeat(8000)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(scratch.open().list_keys().unwrap().len(), 45);
+}
+
 /// Set in the second process: the keystore, and what to do.
 const PATH: &str = "KMSFS_TEST_KEYSTORE";
 const ACTION: &str = "KMSFS_TEST_ACTION";
