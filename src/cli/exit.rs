@@ -4,7 +4,11 @@
 
 use std::{fmt, io, path::Path};
 
-use crate::{keys, volume};
+use crate::{
+    keys,
+    kms::{self, keystore},
+    volume,
+};
 
 /// What the process ends with. The numbers are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +73,14 @@ pub struct Failure {
     exit: Exit,
     message: String,
     hint: Option<String>,
+    name: Option<&'static str>,
     quiet: bool,
 }
 
 impl Failure {
     /// A failure that ends the process with `exit`.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Failure {
-        Failure { exit, message: message.to_string(), hint: None, quiet: false }
+        Failure { exit, message: message.to_string(), hint: None, name: None, quiet: false }
     }
 
     /// A call on `path` that the operating system refused: "cannot {verb} {path}: {err}".
@@ -86,6 +91,12 @@ impl Failure {
     /// Adds what the user can do next, printed on a line of its own.
     pub fn hint(mut self, hint: impl fmt::Display) -> Failure {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Adds the error's name in AWS KMS, for scripts and for those who know it from there.
+    pub fn named(mut self, name: &'static str) -> Failure {
+        self.name = Some(name);
         self
     }
 
@@ -113,6 +124,11 @@ impl Failure {
     /// What happened.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The error's name in AWS KMS, if the KMS refused.
+    pub fn name(&self) -> Option<&'static str> {
+        self.name
     }
 
     /// What to do next, if there is something.
@@ -147,6 +163,60 @@ impl From<volume::Error> for Failure {
             err @ (volume::Error::Corrupt { .. } | volume::Error::Volume(_)) => {
                 Failure::new(Exit::BadVolume, err)
             }
+        }
+    }
+}
+
+impl From<keystore::Error> for Failure {
+    fn from(err: keystore::Error) -> Failure {
+        use keystore::Error::{
+            Database, Exists, Foreign, Io, LastSlot, Missing, Newer, NoSuchSlot, Replaced, Stretch, Tampered,
+            Truncated, WeakSecret, WrongKeyFile, WrongPassphrase,
+        };
+        let (exit, hint) = match &err {
+            Missing(_) => (
+                Exit::NoKeystore,
+                Some("Make one with `kmsfs init` or `kmsfs keystore create`, or name yours with --keystore."),
+            ),
+            WrongPassphrase(_) | WrongKeyFile(_) => {
+                (Exit::WrongSecret, Some("`kmsfs keystore slot test` says which slot a secret opens."))
+            }
+            Foreign(_) => (Exit::BadKeystore, Some("Check --keystore and KMSFS_KEYSTORE.")),
+            Truncated(_) | Tampered { .. } => {
+                (Exit::BadKeystore, Some("The file was left as it is. Restore it from a backup."))
+            }
+            Newer { .. } => (Exit::BadKeystore, Some("Use the release that wrote it, or a newer one.")),
+            Replaced(_) => (Exit::BadKeystore, Some("Run the command again; mounts must be mounted again.")),
+            WeakSecret(_) => (Exit::NoSecret, None),
+            Exists(_) | NoSuchSlot(_) | LastSlot(_) => (Exit::Refused, None),
+            Stretch { .. } | Io { .. } | Database(_) => (Exit::Failure, None),
+        };
+        let failure = Failure::new(exit, &err);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<kms::Error> for Failure {
+    fn from(err: kms::Error) -> Failure {
+        let name = err.name();
+        let (exit, hint) = match err {
+            kms::Error::Keystore(err) => return err.into(),
+            kms::Error::KeyUnavailable(_) => (Exit::Unavailable, None),
+            kms::Error::Disabled(_) => {
+                (Exit::KeyUnusable, Some("To use the key again: kmsfs key enable KEY."))
+            }
+            kms::Error::NotFound(_) => (Exit::KeyUnusable, Some("See `kmsfs key list`.")),
+            kms::Error::InvalidState(_) => (Exit::KeyUnusable, Some("See `kmsfs key describe KEY`.")),
+            kms::Error::AccessDenied(_) => (Exit::KeyUnusable, None),
+            _ => (Exit::Refused, None),
+        };
+        let failure = Failure::new(exit, &err).named(name);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 }

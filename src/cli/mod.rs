@@ -23,18 +23,28 @@
 //! * A [`Failure`] says what happened, to which file or key, and what to do next; its [`Exit`] code is
 //!   stable. `?` converts errors of the layers below.
 //! * Secrets come from [`secret`] only, never from arguments, and are never printed or logged.
+//!   [`access::open`] unlocks the keystore.
 
+pub mod access;
+//mod check;
+mod completions;
 pub mod exit;
+mod help;
+//mod info;
+//mod init;
+mod key;
+mod keystore;
 pub mod mount;
 pub mod mount_helper;
 pub mod output;
 pub mod secret;
+pub mod show;
 pub mod status;
 pub mod umount;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
@@ -65,22 +75,49 @@ struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    //    /// Make a volume in an empty directory
+    //    Init(init::Args),
     /// Mount a volume
     Mount(mount::Args),
     /// Unmount a volume
     Umount(umount::Args),
     /// Show mounted volumes and their figures
     Status(status::Args),
+    //    /// Show a volume's or a file's cipher, key and sizes; never a secret
+    //    Info(info::Args),
+    //    /// Read and verify everything in a volume
+    //    Check(check::Args),
+    /// Create, switch, rotate and use keys
+    Key(key::Args),
+    /// Make the keystore, and manage what unlocks it
+    Keystore(keystore::Args),
+    /// Print a shell's completion script
+    Completions(completions::Args),
 }
 
 impl Command {
     fn run(&self, global: &Global) -> Result<(), Failure> {
         match self {
+            //            Command::Init(args) => init::run(args, global),
             Command::Mount(args) => mount::run(args, global),
             Command::Umount(args) => umount::run(args, global),
             Command::Status(args) => status::run(args, global),
+            //            Command::Info(args) => info::run(args, global),
+            //            Command::Check(args) => check::run(args, global),
+            Command::Key(args) => key::run(args, global),
+            Command::Keystore(args) => keystore::run(args, global),
+            Command::Completions(args) => completions::run(args),
         }
     }
+}
+
+/// The whole command line as clap sees it, with its help pages.
+fn command_line() -> clap::Command {
+    let command = Cli::command().mut_subcommand("key", |key| {
+        let page = help::grouped(&key, key::GROUPS);
+        key.help_template(page)
+    });
+    help::root(command)
 }
 
 /// Runs the program: parses the command line, runs the command, prints its failure.
@@ -88,7 +125,11 @@ pub fn main() -> ExitCode {
     if mount_helper::was_called() {
         return finish(mount_helper::run(), false);
     }
-    let cli = Cli::parse();
+    let matches = command_line().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(err) => err.exit(),
+    };
     init_log(cli.global.verbose);
     finish(cli.command.run(&cli.global), cli.global.json)
 }
@@ -119,4 +160,26 @@ pub fn init_log(verbose: u8) {
     });
     // A second call (mount helper, then mount) keeps the first logger.
     let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_a_group_of_its_help_page() {
+        let command = Cli::command();
+        let key = command.find_subcommand("key").expect("a command of ours");
+        for (command, groups) in [(&command, help::COMMANDS), (key, key::GROUPS)] {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                let name = sub.get_name();
+                assert!(groups.iter().any(|(_, names)| names.contains(&name)), "{name} is in no group");
+            }
+        }
+    }
 }

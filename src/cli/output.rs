@@ -50,12 +50,15 @@ pub fn is_terminal() -> bool {
 pub fn failure(failure: &Failure, json: bool) {
     if json {
         let value = serde_json::json!({
-            "error": failure.message(), "hint": failure.next_step(), "exit_code": failure.exit() as u8,
+            "error": failure.message(), "name": failure.name(), "hint": failure.next_step(), "exit_code": failure.exit() as u8,
         });
         note(format_args!("{value}"));
         return;
     }
-    note(format_args!("kmsfs: {failure}"));
+    match failure.name() {
+        Some(name) => note(format_args!("kmsfs: {failure} ({name})")),
+        None => note(format_args!("kmsfs: {failure}")),
+    }
     if let Some(hint) = failure.next_step() {
         note(format_args!("       {hint}"));
     }
@@ -67,4 +70,43 @@ fn finish(written: io::Result<()>) -> Result<(), Failure> {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reader_gone()),
         Err(err) => Err(Failure::new(Exit::Failure, format_args!("cannot write to standard output: {err}"))),
     }
+}
+
+/// Writes a table: columns as wide as their widest cell, the last one unpadded. Nothing but the heading
+/// goes missing in an empty one, so that it is seen to be empty.
+///
+/// # Errors
+/// As [`line`].
+pub fn table(heading: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
+    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(printable(cell).chars().count());
+        }
+    }
+    for row in std::iter::once(&heading).chain(&rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{:width$}", printable(cell))).collect();
+        line(format_args!("{}", cells.join("  ").trim_end()))?;
+    }
+    Ok(())
+}
+
+/// Writes "name  value" lines; fields without a value are left out.
+///
+/// # Errors
+/// As [`line`].
+pub fn fields(rows: &[(&str, String)]) -> Result<(), Failure> {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        line(format_args!("{name:width$}  {}", printable(value)))?;
+    }
+    Ok(())
+}
+
+/// `text` with control characters escaped: names and descriptions come from others and must not steer
+/// the terminal or break a line.
+pub fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

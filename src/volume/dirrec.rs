@@ -79,8 +79,7 @@ impl VolumeKeys {
     /// Reads the bytes of a record's file.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] unless they are a record that this volume's key sealed; [`Error::Volume`] if a newer
-    /// kmsfs wrote them.
+    /// [`Error::Corrupt`] unless they are a record that this volume's key sealed.
     pub fn open_record(&self, file: &[u8]) -> Result<Record> {
         let corrupt = |why: &dyn std::fmt::Display| Error::corrupt(RECORD, why);
         let Ok(file) = <&[u8; RECORD_LEN]>::try_from(file) else {
@@ -96,7 +95,7 @@ impl VolumeKeys {
             .open_into(nonce, &self.record_aad(file), &file[SEALED_AT..TAG_AT], tag, ids.as_flattened_mut())
             .map_err(|_| corrupt(&"not authentic: altered, or from another volume"))?;
         if file[8] != FORMAT || file[9..NONCE_AT] != [0; 3] || ids[3] != NO_DIR {
-            return Err(Error::Volume(format!("{RECORD} was written by a newer kmsfs: format {}", file[8])));
+            return Err(corrupt(&"authentic, but not of this format"));
         }
         if ids[0] == NO_DIR {
             return Err(corrupt(&"the directory has no id"));
@@ -110,5 +109,80 @@ impl VolumeKeys {
         aad[..NONCE_AT].copy_from_slice(&file[..NONCE_AT]);
         aad[NONCE_AT..].copy_from_slice(&self.volume);
         aad
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::crypto::Key;
+
+    fn keys(byte: u8) -> VolumeKeys {
+        VolumeKeys::new(&Key::from_bytes(&mut [byte; 32]), [byte; 16])
+    }
+
+    fn record() -> Record {
+        Record { id: [1; 16], parent: [2; 16], previous: [3; 16] }
+    }
+
+    /// Seals `ids` behind `start`, well or not.
+    fn seal(keys: &VolumeKeys, start: &[u8; NONCE_AT], ids: [DirId; 4]) -> Vec<u8> {
+        let mut file = [&start[..], &[9; NONCE_LEN], ids.as_flattened()].concat();
+        let aad = keys.record_aad(&file);
+        let tag = keys.records.seal_in_place(&[9; NONCE_LEN], &aad, &mut file[SEALED_AT..]);
+        [file, tag.to_vec()].concat()
+    }
+
+    #[test]
+    fn records_survive_the_codec() {
+        for record in [record(), Record::root()] {
+            let file = keys(1).seal_record(&record);
+            assert_eq!(file.len(), RECORD_LEN);
+            assert_eq!(keys(1).open_record(&file).unwrap(), record);
+        }
+        assert_ne!(keys(1).seal_record(&record()), keys(1).seal_record(&record()), "nonces are random");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let file = keys(1).seal_record(&record());
+        for bit in 0..file.len() * 8 {
+            let mut bad = file.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(keys(1).open_record(&bad), Err(Error::Corrupt { .. })), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn other_lengths_and_other_volumes_are_refused() {
+        let file = keys(1).seal_record(&record());
+        for len in 0..RECORD_LEN {
+            assert!(matches!(keys(1).open_record(&file[..len]), Err(Error::Corrupt { .. })), "{len} bytes");
+        }
+        assert!(keys(1).open_record(&[&file[..], &[0]].concat()).is_err());
+        assert!(keys(2).open_record(&file).is_err(), "another key");
+        let same_key = VolumeKeys::new(&Key::from_bytes(&mut [1; 32]), [2; 16]);
+        assert!(same_key.open_record(&file).is_err(), "another volume id");
+    }
+
+    #[test]
+    fn authentic_nonsense_is_refused() {
+        let keys = keys(1);
+        let good = *b"KMSFSdir\x01\0\0\0";
+        let ids = [[1; 16], [2; 16], NO_DIR, NO_DIR];
+        assert!(keys.open_record(&seal(&keys, &good, ids)).is_ok());
+        assert!(keys.open_record(&seal(&keys, b"KMSFSdir\x02\0\0\0", ids)).is_err(), "format");
+        assert!(keys.open_record(&seal(&keys, b"KMSFSdir\x01\0\0\x01", ids)).is_err(), "reserved byte");
+        assert!(keys.open_record(&seal(&keys, &good, [[1; 16], [2; 16], NO_DIR, [4; 16]])).is_err(), "zone");
+        assert!(keys.open_record(&seal(&keys, &good, [NO_DIR, [2; 16], NO_DIR, NO_DIR])).is_err(), "no id");
+    }
+
+    #[test]
+    fn a_directory_belongs_where_it_is_and_where_it_just_was() {
+        assert!(record().belongs_in(&[2; 16]) && record().belongs_in(&[3; 16]));
+        assert!(!record().belongs_in(&[1; 16]) && !record().belongs_in(&[4; 16]));
+        assert!(!Record::root().belongs_in(&NO_DIR), "the root is in no directory");
     }
 }

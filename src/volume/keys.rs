@@ -89,3 +89,46 @@ pub(super) fn open_random(key: &AeadKey, aad: &[u8], sealed: &[u8]) -> Result<Ve
     key.open_into(nonce, aad, text, tag, &mut plain)?;
     Ok(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn aead(byte: u8) -> AeadKey {
+        AeadKey::new(Cipher::Aes256GcmSiv, &Key::from_bytes(&mut [byte; 32]))
+    }
+
+    #[test]
+    fn each_use_has_a_key_of_its_own() {
+        let volume_key = Key::from_bytes(&mut [1; 32]);
+        assert_ne!(config_key(&volume_key), journal_key(&volume_key));
+        let keys = VolumeKeys::new(&volume_key, [2; 16]);
+        let all = [&keys.names, &keys.records, &keys.targets, &keys.xattr_names, &keys.xattr_values];
+        for (i, sealer) in all.iter().enumerate() {
+            let sealed = seal_random(sealer, b"", b"plain");
+            for (j, opener) in all.iter().enumerate() {
+                assert_eq!(open_random(opener, b"", &sealed).is_ok(), i == j, "key {i}, opened by {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_the_same_key_and_aad_only() {
+        let sealed = seal_random(&aead(1), b"aad", b"plain");
+        assert_eq!(sealed.len(), 5 + SEAL_OVERHEAD);
+        assert_eq!(open_random(&aead(1), b"aad", &sealed).unwrap(), b"plain");
+        assert!(open_random(&aead(1), b"", &sealed).is_err());
+        assert!(open_random(&aead(2), b"aad", &sealed).is_err());
+        for len in 0..sealed.len() {
+            assert!(open_random(&aead(1), b"aad", &sealed[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_keys_is_printed() {
+        let keys = VolumeKeys::new(&Key::from_bytes(&mut [1; 32]), [2; 16]);
+        assert_eq!(format!("{keys:?}"), "VolumeKeys { .. }");
+    }
+}

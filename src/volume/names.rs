@@ -148,3 +148,154 @@ fn long_entry(sealed: &[u8]) -> String {
 fn foreign(text: &[u8], why: &str) -> Error {
     Error::corrupt(OsStr::from_bytes(text).display(), why)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::crypto::Key;
+    use proptest::prelude::*;
+
+    const DIR: DirId = [5; 16];
+
+    fn keys() -> VolumeKeys {
+        VolumeKeys::new(&Key::from_bytes(&mut [1; 32]), [2; 16])
+    }
+
+    fn name(len: usize) -> OsString {
+        "n".repeat(len).into()
+    }
+
+    /// Encrypts, and decrypts as a listing does.
+    fn round_trip(keys: &VolumeKeys, dir: &DirId, name: &OsStr) -> OsString {
+        let lower = keys.encrypt_name(dir, name);
+        assert!(lower.name.len() <= 255, "fits a lower name");
+        match &lower.sidecar {
+            None => keys.decrypt_name(dir, lower.name.as_bytes()).unwrap(),
+            Some(sidecar) => {
+                assert_eq!(keys.decrypt_name(dir, &sidecar.content).unwrap(), name);
+                keys.decrypt_long_name(dir, &lower.name, &sidecar.content).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_every_length_round_trip() {
+        let keys = keys();
+        for len in 1..=NAME_MAX {
+            let lower = keys.encrypt_name(&DIR, &name(len));
+            assert_eq!(lower.sidecar.is_some(), len > SHORT_MAX, "{len} bytes");
+            assert_eq!(lower.name.as_bytes().starts_with(RESERVED.as_bytes()), len > SHORT_MAX);
+            assert_eq!(round_trip(&keys, &DIR, &name(len)), name(len));
+            if let Some(sidecar) = lower.sidecar {
+                assert!(sidecar.content.len() <= SIDECAR_MAX && sidecar.name.len() <= 255);
+            }
+        }
+    }
+
+    #[test]
+    fn encryption_is_deterministic_in_a_directory_and_differs_between_them() {
+        let lower = keys().encrypt_name(&DIR, &name(9));
+        assert_eq!(lower, keys().encrypt_name(&DIR, &name(9)));
+        assert_ne!(lower, keys().encrypt_name(&[6; 16], &name(9)));
+        let mut tail = DIR;
+        tail[15] ^= 1; // beyond the nonce
+        assert_ne!(lower, keys().encrypt_name(&tail, &name(9)));
+        assert!(keys().decrypt_name(&tail, lower.name.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let keys = keys();
+        for len in [1, 2, 3, 50, SHORT_MAX] {
+            let lower = keys.encrypt_name(&DIR, &name(len)).name.into_vec();
+            for bit in 0..lower.len() * 8 {
+                let mut bad = lower.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let refused = matches!(keys.decrypt_name(&DIR, &bad), Err(Error::Corrupt { .. }));
+                assert!(refused, "{len} bytes, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_long_name_is_refused() {
+        let keys = keys();
+        let lower = keys.encrypt_name(&DIR, &name(200));
+        let content = lower.sidecar.unwrap().content;
+        let refused = |entry: &[u8], content: &[u8]| {
+            let opened = keys.decrypt_long_name(&DIR, OsStr::from_bytes(entry), content);
+            matches!(opened, Err(Error::Corrupt { .. }))
+        };
+        for bit in 0..lower.name.len() * 8 {
+            let mut bad = lower.name.as_bytes().to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(refused(&bad, &content), "bit {bit} of the entry");
+        }
+        for bit in 0..content.len() * 8 {
+            let mut bad = content.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(refused(lower.name.as_bytes(), &bad), "bit {bit} of the sidecar");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_serves_its_own_entry_only() {
+        let keys = keys();
+        let (a, b) = (keys.encrypt_name(&DIR, &name(200)), keys.encrypt_name(&DIR, &name(201)));
+        assert!(keys.decrypt_long_name(&DIR, &a.name, &b.sidecar.unwrap().content).is_err());
+        // A short name dressed up as a long one would be listed twice.
+        let short = keys.encrypt_name(&DIR, &name(3)).name.into_vec();
+        let entry = long_entry(&BASE64URL.decode(&short).unwrap());
+        assert!(keys.decrypt_long_name(&DIR, OsStr::new(&entry), &short).is_err());
+    }
+
+    #[test]
+    fn what_kmsfs_did_not_name_is_refused() {
+        let keys = keys();
+        for foreign in ["", "a", "README.md", "kmsfs.json", "AAAA", "AAAAAAAAAAAAAAAAAAAAAA", "\u{e9}"] {
+            assert!(keys.decrypt_name(&DIR, foreign.as_bytes()).is_err(), "{foreign:?}");
+        }
+        assert!(keys.decrypt_name(&DIR, &vec![b'A'; 1 << 20]).is_err());
+        let lower = keys.encrypt_name(&DIR, &name(9)).name.into_vec();
+        assert!(keys.decrypt_name(&DIR, &[&lower[..], b"="].concat()).is_err(), "padding");
+        let other = VolumeKeys::new(&Key::from_bytes(&mut [9; 32]), [2; 16]);
+        assert!(other.decrypt_name(&DIR, &lower).is_err(), "another volume's key");
+    }
+
+    #[test]
+    fn authentic_nonsense_is_refused() {
+        let keys = keys();
+        for nonsense in ["", ".", "..", "a/b", "a\0b", &"n".repeat(NAME_MAX + 1)] {
+            let lower = keys.encrypt_name(&DIR, OsStr::new(nonsense));
+            let text = lower.sidecar.map_or(lower.name.into_vec(), |sidecar| sidecar.content);
+            assert!(keys.decrypt_name(&DIR, &text).is_err(), "{nonsense:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_round_trips(
+            bytes in proptest::collection::vec(1u8.., 1..=NAME_MAX),
+            dir: DirId,
+        ) {
+            let mut bytes = bytes;
+            bytes.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'_');
+            prop_assume!(is_name(&bytes));
+            let name = OsString::from_vec(bytes);
+            prop_assert_eq!(round_trip(&keys(), &dir, &name), name);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes: Vec<u8>, entry: Vec<u8>) {
+            prop_assert!(keys().decrypt_name(&DIR, &bytes).is_err());
+            prop_assert!(keys().decrypt_long_name(&DIR, OsStr::from_bytes(&entry), &bytes).is_err());
+        }
+
+        #[test]
+        fn any_base64url_is_refused_without_panic(text in "[A-Za-z0-9_-]{0,400}") {
+            prop_assert!(keys().decrypt_name(&DIR, text.as_bytes()).is_err());
+        }
+    }
+}

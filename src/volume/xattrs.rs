@@ -109,3 +109,114 @@ fn lower_namespace(name: &[u8]) -> &'static str {
     };
     NAMESPACES.iter().find(of).copied().unwrap_or("user")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::crypto::{Cipher, Key};
+    use proptest::prelude::*;
+
+    fn keys() -> VolumeKeys {
+        VolumeKeys::new(&Key::from_bytes(&mut [1; 32]), [2; 16])
+    }
+
+    fn file_key() -> AeadKey {
+        AeadKey::new(Cipher::Aes256GcmSiv, &Key::from_bytes(&mut [3; 32]))
+    }
+
+    #[test]
+    fn names_round_trip_in_their_namespace() {
+        let namespaces = [
+            ("user.mime_type", "user.kmsfs."),
+            ("trusted.overlay.opaque", "trusted.kmsfs."),
+            ("security.selinux", "security.kmsfs."),
+            ("securityx.y", "user.kmsfs."),
+            ("trusted", "user.kmsfs."),
+        ];
+        for (name, prefix) in namespaces {
+            let lower = keys().encrypt_xattr(OsStr::new(name));
+            assert!(lower.to_str().unwrap().starts_with(prefix), "{name}");
+            assert_eq!(lower, keys().encrypt_xattr(OsStr::new(name)), "deterministic");
+            assert_eq!(keys().decrypt_xattr(&lower).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn the_longest_name_fits() {
+        let name = format!("user.{}", "x".repeat(XATTR_NAME_MAX - 5));
+        assert_eq!(keys().encrypt_xattr(OsStr::new(&name)).len(), 255);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_name_is_refused() {
+        let lower = keys().encrypt_xattr(OsStr::new("user.mime_type")).into_vec();
+        for bit in 0..lower.len() * 8 {
+            let mut bad = lower.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(keys().decrypt_xattr(&OsString::from_vec(bad)), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_name_does_not_move_to_another_namespace() {
+        let lower = keys().encrypt_xattr(OsStr::new("trusted.secret")).into_string().unwrap();
+        let exposed = lower.replacen("trusted", "user", 1);
+        assert_eq!(keys().decrypt_xattr(OsStr::new(&exposed)), None);
+    }
+
+    #[test]
+    fn values_open_for_their_holder_and_name_only() {
+        let (keys, name, other) = (keys(), OsStr::new("user.a"), OsStr::new("user.b"));
+        let (here, there) = ([4; 16], [5; 16]);
+        for value in [&b""[..], b"value"] {
+            let sealed = keys.seal_xattr(Some(&here), name, value);
+            assert_eq!(sealed.len(), value.len() + VALUE_OVERHEAD);
+            assert_eq!(keys.open_xattr(Some(&here), name, &sealed).unwrap(), value);
+            assert!(keys.open_xattr(Some(&there), name, &sealed).is_err(), "another directory");
+            assert!(keys.open_xattr(None, name, &sealed).is_err(), "no directory");
+            assert!(keys.open_xattr(Some(&here), other, &sealed).is_err(), "another name");
+            assert!(open_value(&file_key(), name, &sealed).is_err(), "a regular file");
+
+            let sealed = keys.seal_xattr(None, name, value);
+            assert_eq!(keys.open_xattr(None, name, &sealed).unwrap(), value);
+            let sealed = seal_value(&file_key(), name, value);
+            assert_eq!(open_value(&file_key(), name, &sealed).unwrap(), value);
+            assert!(open_value(&file_key(), other, &sealed).is_err());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_value_is_refused() {
+        let name = OsStr::new("user.a");
+        let sealed = seal_value(&file_key(), name, b"value");
+        for bit in 0..sealed.len() * 8 {
+            let mut bad = sealed.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(open_value(&file_key(), name, &bad), Err(Error::Corrupt { .. })), "bit {bit}");
+        }
+        for len in 0..sealed.len() {
+            assert!(open_value(&file_key(), name, &sealed[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_round_trips(bytes in proptest::collection::vec(1u8.., 1..200)) {
+            let name = OsString::from_vec(bytes);
+            prop_assert_eq!(keys().decrypt_xattr(&keys().encrypt_xattr(&name)).unwrap(), name);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes: Vec<u8>) {
+            prop_assert_eq!(keys().decrypt_xattr(OsStr::from_bytes(&bytes)), None);
+            prop_assert!(keys().open_xattr(None, OsStr::new("user.a"), &bytes).is_err());
+        }
+
+        #[test]
+        fn any_base64url_is_refused_without_panic(text in "user\\.kmsfs\\.[A-Za-z0-9_-]{0,200}") {
+            prop_assert_eq!(keys().decrypt_xattr(OsStr::new(&text)), None);
+        }
+    }
+}
