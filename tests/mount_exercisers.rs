@@ -17,8 +17,9 @@ use common::{
     volume::Volume,
 };
 
-/// pjdfstest leaves out what remounts; nothing else may be left out.
-const SKIPPED: usize = 13;
+/// pjdfstest leaves out the 13 cases that remount, and the one that makes as many links as pathconf(3) allows, which
+/// glibc does not know of a FUSE filesystem; nothing else may be left out.
+const SKIPPED: usize = 14;
 const CASES: usize = 398;
 
 #[test]
