@@ -166,7 +166,7 @@ impl Filesystem {
             }
             let record = self.read_record(inode, fd)?;
             drop(names);
-            if record.parent != parent.id && record.previous != parent.id {
+            if !record.belongs_in(&parent.id) {
                 let path = inode.lower_path().unwrap_or_default();
                 let why = "the directory's record names another parent directory";
                 return Err(volume::Error::corrupt(path.display(), why).into());
@@ -191,7 +191,7 @@ impl Filesystem {
         };
         let mut sealed = [0u8; 512];
         let len = self.lower.pread(&file, &mut sealed, 0)?;
-        Ok(self.keys.open_record(&sealed[..len])?)
+        self.keys.open_record(&sealed[..len]).map_err(|e| corrupt(&e))
     }
 
     /// Runs `act` with the place where `inode` is now. While it runs, the entry can neither be renamed nor

@@ -97,7 +97,7 @@ impl Filesystem {
     fn decrypt(&self, dir: &Dir, entry: &LowerEntry) -> Result<OsString> {
         if entry.name.as_bytes().starts_with(LONG) {
             let long = self.read_sidecar(&dir.fd, &entry.name)?;
-            return Ok(self.keys.decrypt_name(&dir.id, &long)?);
+            return Ok(self.keys.decrypt_long_name(&dir.id, &entry.name, &long)?);
         }
         Ok(self.keys.decrypt_name(&dir.id, entry.name.as_bytes())?)
     }
