@@ -31,7 +31,7 @@ fn volume_under_own_key() -> Volume {
     let mut volume = Volume::bare();
     volume.keystore_create();
     ok(volume.kmsfs("key").args(["create", "--alias", "alias/volume"]));
-    volume.init(&["--cmk", "alias/volume"]);
+    volume.init(&["--key", "alias/volume"]);
     volume.mount();
     volume
 }
