@@ -101,14 +101,12 @@ impl FileStore {
         self.0.live.lock().len()
     }
 
-    /// Gives a lower file that was just created, and is empty, a data key; counts a handle.
+    /// Gives the lower file of inode `id`, just created and empty, a data key and a header; counts a handle.
     ///
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
-    pub fn create(&self, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
-        let stat = self.0.lower.fstat(&fd)?;
+    pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
         let (header, key) = new_header(&self.0.keyring)?;
-        let id = (stat.dev, stat.ino);
         let data_key = Arc::clone(&key);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
