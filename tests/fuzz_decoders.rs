@@ -4,7 +4,7 @@
 //! Bounded by time: `KMSFS_FUZZ_SECONDS` for all decoders together (default 5). A failure prints the decoder,
 //! the seed and the input; `KMSFS_FUZZ_SEED` starts with that seed again.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::keys::{FileKey, WrappedKey};

@@ -63,10 +63,9 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     } else {
         print(&report)?;
     }
-    match report.problems.len() {
+    match report.problems.len() as u64 {
         0 => Ok(()),
-        1 => Err(damaged(&args.lower, "1 problem")),
-        n => Err(damaged(&args.lower, &format!("{n} problems"))),
+        n => Err(damaged(&args.lower, &show::count(n, "problem", "problems"))),
     }
 }
 
@@ -148,12 +147,12 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     let state = if report.problems.is_empty() { "all verified" } else { "the rest verified" };
     output::line(format_args!(
-        "{} in {} files, {} directories, {} symlinks, {} others: {state}",
+        "{} in {}, {}, {}, {}: {state}",
         show::size(report.bytes),
-        report.files,
-        report.directories,
-        report.symlinks,
-        report.others
+        show::count(report.files, "file", "files"),
+        show::count(report.directories, "directory", "directories"),
+        show::count(report.symlinks, "symlink", "symlinks"),
+        show::count(report.others, "other", "others"),
     ))
 }
 

@@ -39,7 +39,7 @@ pub struct Args {
     /// An empty directory for the ciphertext; made if it does not exist
     lower: PathBuf,
     /// The key that wraps the volume's keys: an id, an ARN or an alias
-    #[arg(long, value_name = "KEY", default_value = DEFAULT_ALIAS)]
+    #[arg(long, visible_alias = "cmk", value_name = "KEY", default_value = DEFAULT_ALIAS)]
     key: String,
     /// The cipher of file contents
     #[arg(long, default_value = "aes-256-gcm-siv", value_parser = str::parse::<Cipher>)]
