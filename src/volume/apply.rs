@@ -86,6 +86,9 @@ pub fn cut_in_place(file: TagFile<'_>, tags: &TagCache, place_len: u64, len: u64
 fn punch_in_place(file: TagFile<'_>, tags: &TagCache, blocks: Range<u64>) -> Result<()> {
     for run in runs(blocks) {
         let count = run.end - run.start;
+        if is_unallocated(file, &run)? {
+            continue;
+        }
         tags.store(file, run.start, &vec![TagEntry::HOLE; count as usize])?;
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         match file.lower.fallocate(file.fd, mode, data_offset(run.start), count * BLOCK) {
@@ -94,6 +97,18 @@ fn punch_in_place(file: TagFile<'_>, tags: &TagCache, blocks: Range<u64>) -> Res
         }
     }
     Ok(())
+}
+
+/// Has the lower file nothing where the entries and the data of `run` would be? Punching the holes of a huge file
+/// must not write a tag page for each.
+fn is_unallocated(file: TagFile<'_>, run: &Range<u64>) -> Result<bool> {
+    let from = tag_page_offset(group_of(run.start));
+    match file.lower.seek(file.fd, from, libc::SEEK_DATA) {
+        Ok(data) => Ok(data >= data_offset(run.end - 1) + BLOCK),
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Copies a run of blocks, contiguous and of one group, from the journal into place: data first, then tags.

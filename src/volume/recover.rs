@@ -81,7 +81,15 @@ impl Recovery<'_> {
     }
 
     fn file(&self, path: &Path, recent: bool, report: &mut RecoveryReport) -> Result<()> {
-        let fd = super::replay::open_path(self.lower, self.root, path, libc::O_RDWR)?;
+        let fd = match super::replay::open_path(self.lower, self.root, path, libc::O_RDWR) {
+            Ok(fd) => fd,
+            // One file that cannot be opened must not keep the others from being served.
+            Err(e) => {
+                log::error!("{}: not looked at after the crash: {e}", path.display());
+                report.skipped += 1;
+                return Ok(());
+            }
+        };
         let stat = self.lower.fstat(&fd)?;
         let mut page0 = [0u8; BLOCK_LEN];
         let n = self.lower.pread(&fd, &mut page0, 0)?;
@@ -217,7 +225,8 @@ impl Mending<'_> {
             return Ok(false);
         }
         if !exact {
-            cut_in_place(self.tag_file(), &self.tags, found.max(len + 1), len.next_multiple_of(BLOCK))?;
+            let longest = found.max(self.header.slot.sealed_len).max(len + 1);
+            cut_in_place(self.tag_file(), &self.tags, longest, len.next_multiple_of(BLOCK))?;
             self.lower.truncate(self.fd, lower_len(len))?;
         }
         let slot = &mut self.header.slot;
@@ -262,7 +271,8 @@ impl Mending<'_> {
             let entries = self.entries(run.clone())?;
             self.sparse |= entries.iter().any(TagEntry::is_hole);
             for (block, _) in run.zip(&entries).filter(|(_, e)| !e.is_hole()) {
-                if block * BLOCK >= self.header.slot.durable_len && self.has_no_data(block)? {
+                let excusable = self.header.slot.sparse || block * BLOCK >= self.header.slot.durable_len;
+                if excusable && self.has_no_data(block)? {
                     self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
                     self.sparse = true;
                     forgotten = true;

@@ -109,13 +109,24 @@ impl FileStore {
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
     pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
+        let seen = self.0.key_epoch.load(Ordering::Acquire);
         let (header, key) = new_header(&self.0.keyring)?;
         let data_key = Arc::clone(&key);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
-        file.open_handle();
-        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        self.enter(id, &file, seen)?;
         Ok(file)
+    }
+
+    /// Makes a file known. One whose key was asked for before all keys were dropped asks again.
+    fn enter(&self, id: FileKeyId, file: &Arc<File>, seen: u64) -> Result<()> {
+        self.0.live.lock().insert(id, Arc::downgrade(file));
+        if self.0.key_epoch.load(Ordering::Acquire) != seen {
+            file.suspend()?;
+            file.data_key()?;
+        }
+        file.open_handle();
+        Ok(())
     }
 
     /// The open file of lower inode `id`, opened with `open_lower` if it is not; counts a handle.
@@ -135,6 +146,7 @@ impl FileStore {
             file.open_handle();
             return Ok(file);
         }
+        let seen = self.0.key_epoch.load(Ordering::Acquire);
         let fd = open_lower()?;
         let stat = self.0.lower.fstat(&fd)?;
         let named =
@@ -154,8 +166,7 @@ impl FileStore {
         }
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
         self.0.tags.seed(file.serial(), &page0[..n]);
-        file.open_handle();
-        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        self.enter(id, &file, seen)?;
         Ok(file)
     }
 

@@ -62,13 +62,21 @@ struct Inner {
     /// The file's last record.
     last_lsn: u64,
     /// A ready sector for the length after the next checkpoint, made when the data key had to go.
-    sector_for_later: Option<(Box<[u8]>, u64)>,
+    sector_for_later: Option<SectorForLater>,
     /// Plaintext from here on was never made durable.
     volatile_from: u64,
     /// When the short last block was first written, if it was fresh then.
     tail_born: Option<Instant>,
     /// Blocks sealed under the current block key, of the `slot.seals` reserved.
     seals_used: u64,
+}
+
+/// A header sector that was sealed ahead of its time.
+#[derive(Debug)]
+struct SectorForLater {
+    bytes: Box<[u8]>,
+    at: u64,
+    sealed_len: u64,
 }
 
 /// An open regular file.
@@ -86,6 +94,8 @@ pub struct File {
     handles: AtomicUsize,
     /// The lower file may hold something that is not durable.
     lower_dirty: AtomicBool,
+    /// Held by who makes it durable: a second fsync must not return before the first one's flush.
+    syncing: Mutex<()>,
 }
 
 /// Seals are reserved in the header by this many at a time, so that a crash forgets at most as many.
@@ -136,6 +146,7 @@ impl File {
             handles: AtomicUsize::new(0),
             // What was written before and closed without an fsync is not durable either.
             lower_dirty: AtomicBool::new(true),
+            syncing: Mutex::default(),
         }
     }
 
@@ -205,12 +216,16 @@ impl File {
             let mut slot = self.data_key.lock();
             // A key that was asked for before all keys were dropped must not come back after it.
             if self.store.key_epoch.load(Ordering::Acquire) == seen {
-                let key = Arc::clone(slot.get_or_insert(key));
-                drop(slot);
                 self.inner.lock().sector_for_later = None;
-                return Ok(key);
+                return Ok(Arc::clone(slot.get_or_insert(key)));
             }
         }
+    }
+
+    /// Is `key` still the file's? Asked again once the blocks are locked: the key may have been taken away while
+    /// this request waited for them, and what was sealed then would miss what it does now.
+    fn holds(&self, key: &Arc<FileKey>) -> bool {
+        self.data_key.lock().as_ref().is_some_and(|held| Arc::ptr_eq(held, key))
     }
 
     /// Counts a handle.

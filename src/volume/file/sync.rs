@@ -6,9 +6,10 @@ use super::super::geometry::{BLOCK, HEADER_LEN, blocks_in};
 use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
-use super::super::overlay::Overlay;
-use super::{File, Inner};
+use super::super::overlay::{Overlay, Source};
+use super::{File, Inner, SectorForLater};
 use crate::keys::FileKey;
+use parking_lot::RwLockReadGuard;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,22 +24,22 @@ impl File {
     /// # Errors
     /// Those of the lower filesystem.
     pub fn sync(&self, data_only: bool) -> Result<()> {
+        let _alone = self.syncing.lock();
         self.store.pending.flush()?;
-        let (len, lsn, journaled) = {
-            let inner = self.inner.lock();
-            (inner.len, inner.last_lsn, !inner.layers.is_empty())
+        let lsn = {
+            let mut inner = self.inner.lock();
+            // From here on nothing below is rewritten in place before its record is durable.
+            inner.volatile_from = inner.volatile_from.max(blocks_in(inner.len) * BLOCK);
+            inner.last_lsn
         };
+        // Before the header: it may tell a length that needs a record of the old last block.
+        self.store.journal.commit(lsn)?;
         if self.lower_dirty.swap(false, Ordering::AcqRel)
             && let Err(e) = self.sync_lower(data_only)
         {
             self.touched();
             return Err(e);
         }
-        if journaled {
-            self.store.journal.commit(lsn)?;
-        }
-        let mut inner = self.inner.lock();
-        inner.volatile_from = inner.volatile_from.max(blocks_in(len) * BLOCK);
         Ok(())
     }
 
@@ -75,11 +76,12 @@ impl File {
         let key = self.data_key.lock().clone();
         let mut inner = self.inner.lock();
         let Some(key) = key else { return Ok(()) };
-        if durable && inner.slot.durable_len != inner.place_len {
-            inner.slot.durable_len = inner.place_len;
+        let len = self.sealable(&inner);
+        if durable && inner.slot.durable_len != len {
+            inner.slot.durable_len = len;
             inner.slot_dirty = true;
         }
-        if inner.slot.sealed_len == inner.place_len && !inner.slot_dirty {
+        if inner.slot.sealed_len == len && !inner.slot_dirty {
             return Ok(());
         }
         let mtime = self.store.lower.fstat(&self.fd)?.mtime;
@@ -91,10 +93,22 @@ impl File {
         Header { file_id: self.file_id, cipher: self.cipher, slot: slot.clone() }.encode(key)
     }
 
+    /// The length a header may tell. A file that grew beyond a short last block has that block's new contents in
+    /// the journal; before the record is durable a header that counts on it could reach the disk first.
+    fn sealable(&self, inner: &Inner) -> u64 {
+        let sealed = inner.slot.sealed_len;
+        let tail_in_journal = self.store.power
+            && inner.place_len > sealed
+            && !sealed.is_multiple_of(BLOCK)
+            && matches!(inner.layers.source(sealed / BLOCK), Source::Journal(j) if !j.in_place);
+        let uncommitted = || self.store.journal.durable_lsn() < inner.last_lsn;
+        if tail_in_journal && uncommitted() { sealed } else { inner.place_len }
+    }
+
     /// Writes the next slot, telling the lower file's length.
     pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
         inner.slot.generation += 1;
-        inner.slot.sealed_len = inner.place_len;
+        inner.slot.sealed_len = self.sealable(inner);
         let (sector, at) = self.encode_slot(&inner.slot, key);
         self.store.lower.pwrite(&self.fd, &sector, at)?;
         inner.slot_dirty = false;
@@ -111,13 +125,14 @@ impl File {
         Ok(self.store.lower.pwrite(&self.fd, &bytes, 0)?)
     }
 
-    /// Appends a record and enters it into the overlay, as one step towards checkpoints.
+    /// Appends a record and enters it into the overlay, as one step towards checkpoints; none begins before the
+    /// returned guard is dropped.
     pub(super) fn record(
         &self,
         record: &Record,
         buf: &mut [u8],
         enter: impl FnOnce(&mut Inner, &Appended),
-    ) -> Result<()> {
+    ) -> Result<RwLockReadGuard<'_, u64>> {
         // Asked for outside the locks: it looks into the namespace.
         let path = self.hint.lower_path();
         let epoch = self.store.epoch.read();
@@ -139,7 +154,7 @@ impl File {
         if first {
             self.store.mark_dirty(self.key);
         }
-        Ok(())
+        Ok(epoch)
     }
 
     /// The file was renamed: the journal learns its new path with the next record.
@@ -195,8 +210,11 @@ impl File {
 
     fn seal_after_checkpoint(&self) -> Result<()> {
         let mut inner = self.inner.lock();
-        if let Some((sector, at)) = inner.sector_for_later.take() {
-            self.store.lower.pwrite(&self.fd, &sector, at)?;
+        if let Some(later) = {
+            let place_len = inner.place_len;
+            inner.sector_for_later.take_if(|l| l.sealed_len == place_len)
+        } {
+            self.store.lower.pwrite(&self.fd, &later.bytes, later.at)?;
             inner.slot.generation += 1;
             inner.slot.sealed_len = inner.place_len;
             return Ok(());
@@ -236,7 +254,8 @@ impl File {
             let generation = inner.slot.generation + 1;
             let slot = Slot { generation, sealed_len: inner.len, ..inner.slot.clone() };
             let (sector, at) = self.encode_slot(&slot, &key);
-            inner.sector_for_later = Some((Box::new(sector), at));
+            let sealed_len = slot.sealed_len;
+            inner.sector_for_later = Some(SectorForLater { bytes: Box::new(sector), at, sealed_len });
         }
         drop(inner);
         *self.data_key.lock() = None;
