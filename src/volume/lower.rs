@@ -3,7 +3,8 @@
 //! One narrow interface, so that tests can record every call, fail any of them, or cut the power between
 //! two of them. [`SystemLower`] is the real thing: thin, safe wrappers over `libc`, retrying `EINTR`, adding
 //! no policy. Names are single path components, relative to an open directory; nothing here follows a
-//! symbolic link in the last component.
+//! symbolic link in the last component. As with `AT_EMPTY_PATH`, an empty name stands for the handle itself,
+//! of whatever type: so is a file reached that has no name left.
 
 #![expect(unsafe_code, reason = "system call wrappers: each block passes only valid pointers and lengths")]
 
@@ -289,10 +290,10 @@ fn from_libc(st: &libc::stat) -> Stat {
     }
 }
 
-/// `/proc/self/fd/N[/name]`: reaches an `O_PATH` handle, or an entry below it, by path-only calls.
-fn proc_path(fd: &Fd, name: Option<&OsStr>) -> io::Result<CString> {
+/// `/proc/self/fd/N[/name]`: reaches a handle, or an entry below it, by path-only calls.
+fn proc_path(fd: &Fd, name: &OsStr) -> io::Result<CString> {
     let mut path = format!("/proc/self/fd/{}", fd.raw()).into_bytes();
-    if let Some(name) = name {
+    if !name.is_empty() {
         path.push(b'/');
         path.extend_from_slice(name.as_bytes());
     }
@@ -316,7 +317,7 @@ impl SystemLower {
     }
 
     fn reopen(fd: &Fd, flags: i32) -> io::Result<Fd> {
-        let path = proc_path(fd, None)?;
+        let path = proc_path(fd, OsStr::new(""))?;
         // SAFETY: `path` is NUL-terminated.
         owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
     }
@@ -324,6 +325,9 @@ impl SystemLower {
 
 impl Lower for SystemLower {
     fn open(&self, dir: &Fd, name: &OsStr, flags: i32, mode: u32) -> io::Result<Fd> {
+        if name.is_empty() {
+            return Self::reopen(dir, flags);
+        }
         let name = cstring(name)?;
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         // SAFETY: `name` is NUL-terminated.
@@ -331,7 +335,7 @@ impl Lower for SystemLower {
     }
 
     fn stat(&self, dir: &Fd, name: &OsStr) -> io::Result<Stat> {
-        Self::stat_with(dir.raw(), name, libc::AT_SYMLINK_NOFOLLOW)
+        Self::stat_with(dir.raw(), name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)
     }
 
     fn fstat(&self, fd: &Fd) -> io::Result<Stat> {
@@ -386,9 +390,13 @@ impl Lower for SystemLower {
     }
 
     fn link(&self, dir: &Fd, name: &OsStr, new_dir: &Fd, new_name: &OsStr) -> io::Result<()> {
-        let (name, new_name) = (cstring(name)?, cstring(new_name)?);
+        let (from, path, flags) = match name.is_empty() {
+            true => (libc::AT_FDCWD, proc_path(dir, name)?, libc::AT_SYMLINK_FOLLOW),
+            false => (dir.raw(), cstring(name)?, 0),
+        };
+        let new_name = cstring(new_name)?;
         // SAFETY: both strings are NUL-terminated.
-        check(unsafe { libc::linkat(dir.raw(), name.as_ptr(), new_dir.raw(), new_name.as_ptr(), 0) })
+        check(unsafe { libc::linkat(from, path.as_ptr(), new_dir.raw(), new_name.as_ptr(), flags) })
     }
 
     fn unlink(&self, dir: &Fd, name: &OsStr) -> io::Result<()> {
@@ -488,7 +496,7 @@ impl Lower for SystemLower {
     }
 
     fn chmod(&self, fd: &Fd, mode: u32) -> io::Result<()> {
-        let path = proc_path(fd, None)?;
+        let path = proc_path(fd, OsStr::new(""))?;
         // SAFETY: `path` is NUL-terminated.
         check(unsafe { libc::chmod(path.as_ptr(), mode) })
     }
@@ -508,18 +516,22 @@ impl Lower for SystemLower {
     fn chown_at(&self, dir: &Fd, name: &OsStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let name = cstring(name)?;
         let (uid, gid) = (uid.unwrap_or(NO_ID), gid.unwrap_or(NO_ID));
+        let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
         // SAFETY: `name` is NUL-terminated.
-        check(unsafe { libc::fchownat(dir.raw(), name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) })
+        check(unsafe { libc::fchownat(dir.raw(), name.as_ptr(), uid, gid, flags) })
     }
 
     fn utimens(&self, fd: &Fd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
         let times = [timespec(atime), timespec(mtime)];
-        let path = proc_path(fd, None)?;
+        let path = proc_path(fd, OsStr::new(""))?;
         // SAFETY: `path` is NUL-terminated, `times` holds two entries. The /proc link is followed once.
         check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), times.as_ptr(), 0) })
     }
 
     fn utimens_at(&self, dir: &Fd, name: &OsStr, atime: SetTime, mtime: SetTime) -> io::Result<()> {
+        if name.is_empty() {
+            return self.utimens(dir, atime, mtime);
+        }
         let name = cstring(name)?;
         let times = [timespec(atime), timespec(mtime)];
         // SAFETY: `name` is NUL-terminated, `times` holds two entries.
@@ -527,26 +539,27 @@ impl Lower for SystemLower {
     }
 
     fn get_xattr(&self, dir: &Fd, name: &OsStr, attr: &OsStr) -> io::Result<Vec<u8>> {
-        let (path, attr) = (proc_path(dir, Some(name))?, cstring(attr)?);
+        let (path, attr) = (proc_path(dir, name)?, cstring(attr)?);
+        let get = if name.is_empty() { libc::getxattr } else { libc::lgetxattr };
         grow(|buf| {
             // SAFETY: the kernel writes at most `buf.len()` bytes; both strings are NUL-terminated.
-            unsafe { libc::lgetxattr(path.as_ptr(), attr.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) }
+            unsafe { get(path.as_ptr(), attr.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) }
         })
     }
 
     fn set_xattr(&self, dir: &Fd, name: &OsStr, attr: &OsStr, value: &[u8], flags: i32) -> io::Result<()> {
-        let (path, attr) = (proc_path(dir, Some(name))?, cstring(attr)?);
+        let (path, attr) = (proc_path(dir, name)?, cstring(attr)?);
+        let set = if name.is_empty() { libc::setxattr } else { libc::lsetxattr };
         // SAFETY: `value` is readable for its length; both strings are NUL-terminated.
-        check(unsafe {
-            libc::lsetxattr(path.as_ptr(), attr.as_ptr(), value.as_ptr().cast(), value.len(), flags)
-        })
+        check(unsafe { set(path.as_ptr(), attr.as_ptr(), value.as_ptr().cast(), value.len(), flags) })
     }
 
     fn list_xattr(&self, dir: &Fd, name: &OsStr) -> io::Result<Vec<OsString>> {
-        let path = proc_path(dir, Some(name))?;
+        let path = proc_path(dir, name)?;
+        let list = if name.is_empty() { libc::listxattr } else { libc::llistxattr };
         let names = grow(|buf| {
             // SAFETY: the kernel writes at most `buf.len()` bytes; `path` is NUL-terminated.
-            unsafe { libc::llistxattr(path.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) }
+            unsafe { list(path.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) }
         })?;
         Ok(names
             .split(|b| *b == 0)
@@ -556,9 +569,11 @@ impl Lower for SystemLower {
     }
 
     fn remove_xattr(&self, dir: &Fd, name: &OsStr, attr: &OsStr) -> io::Result<()> {
-        let (path, attr) = (proc_path(dir, Some(name))?, cstring(attr)?);
+        let (path, attr) = (proc_path(dir, name)?, cstring(attr)?);
+        // The /proc link of the handle itself must be followed, an entry that is a link must not.
+        let remove = if name.is_empty() { libc::removexattr } else { libc::lremovexattr };
         // SAFETY: both strings are NUL-terminated.
-        check(unsafe { libc::lremovexattr(path.as_ptr(), attr.as_ptr()) })
+        check(unsafe { remove(path.as_ptr(), attr.as_ptr()) })
     }
 
     fn statfs(&self, fd: &Fd) -> io::Result<StatFs> {
