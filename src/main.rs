@@ -1,3 +1,7 @@
-//! The `kmsfs` program.
+//! The `kmsfs` program; everything it does is in the library's [`kmsfs::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kmsfs::cli::main()
+}

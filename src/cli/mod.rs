@@ -1,1 +1,185 @@
-//! The command line.
+//! The command line: prints, prompts, progress. Knows no formats and no cryptography.
+//!
+//! A command is a module with two items, and one line each in [`Command`] and [`Command::run`]:
+//!
+//! ```ignore
+//! /// Help text: what it does, first line short.
+//! #[derive(Debug, clap::Args)]
+//! #[command(after_help = "Examples:\n  kmsfs thing /data")]
+//! pub struct Args {
+//!     /// The volume's lower directory
+//!     lower: PathBuf,
+//!     #[command(flatten)]
+//!     unlock: secret::UnlockArgs,          // where the keystore is opened
+//! }
+//!
+//! pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+//!     output::line(format_args!("done"))   // never println!: a gone reader must not panic
+//! }
+//! ```
+//!
+//! * Results go to standard output through [`output`], everything else to standard error.
+//! * With `global.json` the result is one JSON document on standard output.
+//! * A [`Failure`] says what happened, to which file or key, and what to do next; its [`Exit`] code is
+//!   stable. `?` converts errors of the layers below.
+//! * Secrets come from [`secret`] only, never from arguments, and are never printed or logged.
+//!   [`access::open`] unlocks the keystore.
+
+pub mod access;
+//mod check;
+mod completions;
+pub mod exit;
+mod help;
+//mod info;
+//mod init;
+mod key;
+mod keystore;
+pub mod mount;
+pub mod mount_helper;
+pub mod output;
+pub mod secret;
+pub mod show;
+pub mod status;
+pub mod umount;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Options every command understands.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Keystore file [default: $XDG_DATA_HOME/kmsfs/keystore.db, else ~/.local/share/kmsfs/keystore.db]
+    #[arg(long, global = true, value_name = "FILE", env = "KMSFS_KEYSTORE", hide_env_values = true)]
+    pub keystore: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more on standard error; repeat for debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "kmsfs", version, about = "An encrypted filesystem whose keys live in a KMS")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+enum Command {
+    //    /// Make a volume in an empty directory
+    //    Init(init::Args),
+    /// Mount a volume
+    Mount(mount::Args),
+    /// Unmount a volume
+    Umount(umount::Args),
+    /// Show mounted volumes and their figures
+    Status(status::Args),
+    //    /// Show a volume's or a file's cipher, key and sizes; never a secret
+    //    Info(info::Args),
+    //    /// Read and verify everything in a volume
+    //    Check(check::Args),
+    /// Create, switch, rotate and use keys
+    Key(key::Args),
+    /// Make the keystore, and manage what unlocks it
+    Keystore(keystore::Args),
+    /// Print a shell's completion script
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(&self, global: &Global) -> Result<(), Failure> {
+        match self {
+            //            Command::Init(args) => init::run(args, global),
+            Command::Mount(args) => mount::run(args, global),
+            Command::Umount(args) => umount::run(args, global),
+            Command::Status(args) => status::run(args, global),
+            //            Command::Info(args) => info::run(args, global),
+            //            Command::Check(args) => check::run(args, global),
+            Command::Key(args) => key::run(args, global),
+            Command::Keystore(args) => keystore::run(args, global),
+            Command::Completions(args) => completions::run(args),
+        }
+    }
+}
+
+/// The whole command line as clap sees it, with its help pages.
+fn command_line() -> clap::Command {
+    let command = Cli::command().mut_subcommand("key", |key| {
+        let page = help::grouped(&key, key::GROUPS);
+        key.help_template(page)
+    });
+    help::root(command)
+}
+
+/// Runs the program: parses the command line, runs the command, prints its failure.
+pub fn main() -> ExitCode {
+    if mount_helper::was_called() {
+        return finish(mount_helper::run(), false);
+    }
+    let matches = command_line().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(err) => err.exit(),
+    };
+    init_log(cli.global.verbose);
+    finish(cli.command.run(&cli.global), cli.global.json)
+}
+
+fn finish(outcome: Result<(), Failure>, json: bool) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_quiet() {
+                output::failure(&failure, json);
+            }
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+/// Warnings by default, `-v` informs, `-vv` debugs; `KMSFS_LOG` overrides with env_logger's syntax.
+pub fn init_log(verbose: u8) {
+    let level = match verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_env("KMSFS_LOG").format(|buf, record| {
+        use std::io::Write;
+        writeln!(buf, "kmsfs: {}: {}", record.level().as_str().to_lowercase(), record.args())
+    });
+    // A second call (mount helper, then mount) keeps the first logger.
+    let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_a_group_of_its_help_page() {
+        let command = Cli::command();
+        let key = command.find_subcommand("key").expect("a command of ours");
+        for (command, groups) in [(&command, help::COMMANDS), (key, key::GROUPS)] {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                let name = sub.get_name();
+                assert!(groups.iter().any(|(_, names)| names.contains(&name)), "{name} is in no group");
+            }
+        }
+    }
+}

@@ -1,1 +1,28 @@
-//! Ciphers, key derivation, secrets in locked memory.
+//! Ciphers, key derivation, secrets in locked memory; no I/O but the kernel's random number generator.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`aead`] | the three ciphers, accelerated (AWS-LC): what all bulk work goes through |
+//! | [`portable`] | the same ciphers from RustCrypto: the second opinion of [`self_test`] and the tests |
+//! | [`secret`] | keys and passphrases in memory that is locked, kept out of core dumps, and zeroed |
+//! | [`kdf`] | one key from another: BLAKE3 under a fixed context string |
+//! | [`mac`] | keyed BLAKE3 over several parts |
+//! | [`passphrase`] | a key from a passphrase: Argon2id |
+//! | [`random`] | random bytes, or no process |
+//!
+//! `unsafe` appears only below [`secret`], for the system calls that lock and hide memory.
+
+pub mod aead;
+mod cipher;
+pub mod kdf;
+pub mod mac;
+pub mod passphrase;
+pub mod portable;
+pub mod random;
+pub mod secret;
+mod selftest;
+
+pub use aead::AeadKey;
+pub use cipher::{Cipher, KEY_LEN, NONCE_LEN, NotAuthentic, TAG_LEN, UnknownCipher};
+pub use secret::{Key, SecretBytes, harden_process};
+pub use selftest::{SelfTestError, self_test};

@@ -66,7 +66,9 @@ impl ThreadUmask {
             // SAFETY: no pointers; gives this thread its own umask and working directory.
             let own = unsafe { libc::unshare(libc::CLONE_FS) } == 0;
             if !own {
-                log::warn!("cannot unshare thread attributes: umask is applied without regard to default ACLs");
+                log::warn!(
+                    "cannot unshare thread attributes: umask is applied without regard to default ACLs"
+                );
             }
             OWN_FS.set(Some(own));
             own
@@ -198,8 +200,11 @@ mod tests {
         };
         let path = dir.path().join("f");
         let make = |mode| {
-            std::os::unix::fs::OpenOptionsExt::mode(std::fs::OpenOptions::new().write(true).create_new(true), mode)
-                .open(&path)
+            std::os::unix::fs::OpenOptionsExt::mode(
+                std::fs::OpenOptions::new().write(true).create_new(true),
+                mode,
+            )
+            .open(&path)
         };
         daemon.create_as(&caller, 0o666, 0o027, make).unwrap();
         let meta = std::fs::metadata(&path).unwrap();

@@ -47,7 +47,7 @@ impl Error {
                 | keys::ErrorKind::Unsuitable
                 | keys::ErrorKind::Unavailable => libc::ENOKEY,
             },
-            Error::Volume(volume::Error::Volume(_)) => libc::EIO,
+            Error::Volume(volume::Error::Volume(_) | volume::Error::InUse { .. }) => libc::EIO,
         }
     }
 

@@ -18,10 +18,10 @@
 use super::types::{Ino, ROOT};
 use crate::volume::PathHint;
 use crate::volume::lower::{Fd, Stat};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -75,8 +75,11 @@ pub(super) struct Inode {
     pub(super) kind: u32,
     /// Mode as last seen, so that a write need not ask for suid bits that are not there.
     mode: AtomicU32,
+    /// A directory's entries: held shared while one is used by name, exclusively while they come, go or move.
+    pub(super) names: RwLock<()>,
+    /// A directory's id, read from its record when first needed.
+    pub(super) dir_id: OnceLock<DirId>,
     state: Mutex<State>,
-    dir: Option<Box<DirState>>,
     table: Weak<InodeTable>,
 }
 
@@ -86,15 +89,6 @@ struct State {
     pin: Option<Arc<Fd>>,
 }
 
-/// What only directories have.
-#[derive(Default)]
-pub(super) struct DirState {
-    /// Held shared while an entry is used by name, exclusively while entries come, go or move.
-    pub(super) names: RwLock<()>,
-    /// Read from the directory's record when first needed.
-    pub(super) id: OnceLock<DirId>,
-}
-
 impl Inode {
     fn new(ino: Ino, st: &Stat, table: Weak<InodeTable>) -> Inode {
         Inode {
@@ -102,15 +96,15 @@ impl Inode {
             key: LowerKey::of(st),
             kind: st.kind(),
             mode: AtomicU32::new(st.mode),
+            names: RwLock::default(),
+            dir_id: OnceLock::new(),
             state: Mutex::default(),
-            dir: st.is_dir().then(Box::default),
             table,
         }
     }
 
-    /// The directory's part; `None` for anything else.
-    pub(super) fn dir(&self) -> Option<&DirState> {
-        self.dir.as_deref()
+    pub(super) fn is_dir(&self) -> bool {
+        self.kind == libc::S_IFDIR
     }
 
     pub(super) fn is_file(&self) -> bool {
@@ -143,7 +137,7 @@ impl Inode {
         if state.links.iter().any(|l| l.is(&link.parent, &link.name)) {
             return;
         }
-        let old = if self.dir.is_some() { std::mem::take(&mut state.links) } else { Vec::new() };
+        let old = if self.is_dir() { std::mem::take(&mut state.links) } else { Vec::new() };
         if state.links.len() < MAX_KNOWN_LINKS {
             state.links.push(link);
         }
@@ -197,7 +191,7 @@ impl PathHint for Inode {
         loop {
             names.push(link.name);
             if link.parent.ino == ROOT {
-                return Some(names.iter().rev().collect());
+                return Some(names.iter().rev().map(|name| Path::new(&**name)).collect());
             }
             link = link.parent.first_link()?;
         }
@@ -207,7 +201,7 @@ impl PathHint for Inode {
 impl Drop for Inode {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
-            table.leave(self);
+            table.leave(self.ino);
         }
         // A long chain of directories that only their children kept alive goes one by one here: nested drops
         // would use stack in proportion to the depth of the tree.
@@ -218,6 +212,15 @@ impl Drop for Inode {
             }
         }
     }
+}
+
+/// Locks the entries of directories exclusively, each once, in the order that every thread keeps.
+pub(super) fn lock_names<'a>(dirs: &[&'a Arc<Inode>]) -> Vec<RwLockWriteGuard<'a, ()>> {
+    let mut dirs = dirs.to_vec();
+    // By address among equals: a number behind our back reused may belong to two of them.
+    dirs.sort_by_key(|dir| (dir.ino, Arc::as_ptr(dir)));
+    dirs.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    dirs.into_iter().map(|dir| dir.names.write()).collect()
 }
 
 const SHARDS: usize = 16;
@@ -244,7 +247,7 @@ impl InodeTable {
     }
 
     /// The number of a lower file. Two files of other devices share one with a chance of 2^-63.
-    fn number(&self, key: LowerKey) -> Ino {
+    pub(super) fn number(&self, key: LowerKey) -> Ino {
         const TOP: u64 = 1 << 63;
         if key == self.root {
             ROOT
@@ -317,11 +320,11 @@ impl InodeTable {
         drop(released);
     }
 
-    /// Called by an inode that nobody refers to any more.
-    fn leave(&self, inode: &Inode) {
-        let mut shard = self.shard(inode.ino).lock();
-        if shard.get(&inode.ino).is_some_and(|slot| std::ptr::eq(slot.inode.as_ptr(), inode)) {
-            shard.remove(&inode.ino);
+    /// Called by an inode numbered `ino` that nobody refers to any more. Another may have its number by now.
+    fn leave(&self, ino: Ino) {
+        let mut shard = self.shard(ino).lock();
+        if shard.get(&ino).is_some_and(|slot| slot.inode.strong_count() == 0) {
+            shard.remove(&ino);
         }
     }
 

@@ -1,5 +1,120 @@
-//! Where data keys come from.
+//! Where data keys come from: providers, and the cache in front of them.
+//!
+//! A *provider* wraps and unwraps data keys with a CMK, wherever that lives. A [`Keyring`] is what a mounted
+//! volume holds: a provider, the volume's CMK and a cache of the data keys of files in use. Nothing here
+//! reads or writes files.
 
+mod cache;
+mod dek;
 mod error;
+mod keyring;
+mod local;
+mod watch;
 
+pub use cache::{CacheLimits, CacheStats};
+pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
+pub use keyring::Keyring;
+pub use local::LocalProvider;
+pub use watch::Watch;
+
+use crate::crypto::Key;
+use crate::kms::{EncryptionContext, KeySpec, KeyState, KeyUsage};
+use std::fmt::Write;
+
+/// Longest wrapped key of any provider, in bytes: what a file header has room for.
+pub const WRAPPED_MAX: usize = 320;
+
+/// A data key encrypted by a CMK.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WrappedKey {
+    /// The CMK's id; zero if the provider has none of 16 bytes.
+    pub key_id: [u8; 16],
+    /// The version of the CMK's material; 0 if the provider does not tell.
+    pub material: u32,
+    /// What the provider needs to unwrap it, at most [`WRAPPED_MAX`] bytes.
+    pub blob: Vec<u8>,
+}
+
+/// What a data key is for; it unwraps for nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// The volume's id.
+    pub volume: [u8; 16],
+    /// What in the volume.
+    pub purpose: Purpose,
+}
+
+/// What in a volume a data key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Names, directory records, the config.
+    Volume,
+    /// The file with this id.
+    File([u8; 16]),
+}
+
+impl Context {
+    /// The encryption context under which a KMS wraps the key, as it appears in a KMS's log:
+    /// `{kmsfs:volume: <hex>, kmsfs:file: <hex>}`, with `volume-key` in the place of a file's id.
+    pub fn to_encryption_context(&self) -> EncryptionContext {
+        let file = match &self.purpose {
+            Purpose::Volume => "volume-key".to_owned(),
+            Purpose::File(id) => hex(id),
+        };
+        EncryptionContext::new().with("kmsfs:volume", hex(&self.volume)).with("kmsfs:file", file)
+    }
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a String takes every write");
+    }
+    text
+}
+
+/// What a provider tells of a CMK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Its ARN, which the volume's config records.
+    pub arn: String,
+    /// Its id; zero if the provider has none of 16 bytes.
+    pub id: [u8; 16],
+    /// Whether it can be used.
+    pub state: KeyState,
+    /// What kind of key it is.
+    pub spec: KeySpec,
+    /// What it may be used for.
+    pub usage: KeyUsage,
+}
+
+/// A KMS as the filesystem sees it. Calls block, and may come from any thread.
+pub trait KeyProvider: Send + Sync {
+    /// A new data key, and the same wrapped by `cmk`.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `Invalid`.
+    fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error>;
+
+    /// Unwraps a data key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if it was altered or wrapped in another context; otherwise any other kind.
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error>;
+
+    /// A number that changes whenever a key's state, material or name may have changed. Cheap.
+    fn generation(&self) -> u64;
+
+    /// Finds the CMK that `name` (id, ARN or alias) names, and checks that it can serve a volume now.
+    ///
+    /// # Errors
+    /// `NotFound`, `Disabled`, `Denied`, `Unsuitable`, `Unavailable`, each saying what to do.
+    fn resolve(&self, name: &str) -> Result<KeyInfo, Error>;
+
+    /// What it is, for people: `local:/path/keystore.db`.
+    fn description(&self) -> String;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,182 @@
-//! The KMS core.
+//! The KMS core: CMKs, their states and operations, and the keystore that holds them.
+//!
+//! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
+//! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
+//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `blob`, `context`,
+//! `key`, `state`.
+
+mod arn;
+mod blob;
+mod clock;
+mod context;
+mod core;
+mod error;
+mod key;
+pub mod keystore;
+mod operations;
+mod state;
+mod table;
+mod watcher;
+
+#[cfg(test)]
+mod tests;
+
+pub use arn::{DEFAULT_ALIAS, KeyId};
+pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use context::{CONTEXT_MAX, EncryptionContext};
+pub use error::{Error, Result};
+pub use key::{
+    AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeySpec, KeyState, KeyUsage,
+    MaterialInfo, ROTATION_DAYS, ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, RotationType, Tag,
+};
+pub use operations::{CreateKey, DataKey, Encrypted, Plaintext, ReEncrypt, ReEncrypted};
+pub use state::{Caller, Operation};
+
+use self::core::Core;
+use crate::crypto::passphrase::Argon2Params;
+use keystore::{Keystore, SlotInfo, Unlock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use watcher::Watcher;
+
+/// How a [`Kms`] behaves where it is not as usual.
+#[derive(Clone)]
+pub struct Options {
+    /// Where it reads the time.
+    pub clock: Arc<dyn Clock>,
+    /// The cost of new passphrases; `None` tunes it to about half a second on this machine.
+    pub passphrase_cost: Option<Argon2Params>,
+    /// How often it looks for changes made by other processes.
+    pub poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { clock: Arc::new(SystemClock), passphrase_cost: None, poll: Duration::from_millis(100) }
+    }
+}
+
+/// A key management service on one open keystore. Shared by all threads; every method may be called from
+/// any of them at the same time.
+///
+/// It runs a thread, holds locked memory and file locks, so it must be opened *after* a daemon's last
+/// fork. Several of them, in one process or many, may have the same keystore open; each sees the others'
+/// changes within half a second.
+pub struct Kms {
+    path: PathBuf,
+    unlocked_by: u32,
+    core: Arc<Core>,
+    _watcher: Watcher,
+}
+
+impl Kms {
+    /// Makes a keystore at `path` that `unlock` opens, and opens it. `label` is shown with the slot.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Exists`] if there is a file at `path`; it stays as it is.
+    pub fn create(path: &Path, unlock: &Unlock, label: &str, options: Options) -> keystore::Result<Kms> {
+        let now = clock::to_millis(options.clock.now());
+        Keystore::create(path, unlock, label.to_owned(), now, options.passphrase_cost)?;
+        Kms::open(path, unlock, options)
+    }
+
+    /// Opens the keystore at `path`.
+    ///
+    /// # Errors
+    /// Each case of [`keystore::Error`] apart; the file is as it was.
+    pub fn open(path: &Path, unlock: &Unlock, options: Options) -> keystore::Result<Kms> {
+        let keystore = Keystore::open(path, unlock)?;
+        let unlocked_by = keystore.unlocked_by();
+        let core = Arc::new(Core::new(keystore, options.clock, options.passphrase_cost)?);
+        let watcher = Watcher::spawn(Arc::clone(&core), options.poll);
+        Ok(Kms { path: path.to_owned(), unlocked_by, core, _watcher: watcher })
+    }
+
+    /// Says which slot of the keystore at `path` the secret opens.
+    ///
+    /// # Errors
+    /// As [`Kms::open`].
+    pub fn test(path: &Path, unlock: &Unlock) -> keystore::Result<u32> {
+        Keystore::test(path, unlock)
+    }
+
+    /// Where the keystore is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of the slot that opened the keystore.
+    pub fn unlocked_by(&self) -> u32 {
+        self.unlocked_by
+    }
+
+    /// A number that grows with every change of any key, alias or slot, by any process. Cheap.
+    pub fn generation(&self) -> u64 {
+        self.core.generation()
+    }
+
+    /// The ways to unlock the keystore.
+    pub fn slots(&self) -> keystore::Result<Vec<SlotInfo>> {
+        self.core.store.lock().keystore.slots()
+    }
+
+    /// Adds a way to unlock the keystore, and returns its slot's number. Takes a second for a passphrase.
+    ///
+    /// # Errors
+    /// [`keystore::Error::WeakSecret`] for an empty passphrase or a short key file.
+    pub fn add_slot(&self, unlock: &Unlock, label: &str) -> keystore::Result<u32> {
+        loop {
+            let taken = self.slots()?;
+            let free = |id: &u32| taken.iter().all(|slot| slot.id != *id);
+            let id = (1..=u32::MAX).find(free).expect("a keystore has fewer than 2^32 slots");
+            let slot = self.seal_slot(unlock, id, label.to_owned())?;
+            let added = self.core.change_slots(|change| {
+                let still_free = change.slots()?.iter().all(|slot| slot.id != id);
+                if still_free {
+                    change.put_slot(&slot)?;
+                }
+                Ok(still_free)
+            })?;
+            if added {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Gives slot `id` another secret, of either kind; its old one opens it no more.
+    ///
+    /// # Errors
+    /// [`keystore::Error::NoSuchSlot`]; otherwise as [`Kms::add_slot`].
+    pub fn change_slot(&self, id: u32, unlock: &Unlock) -> keystore::Result<()> {
+        let slots = self.slots()?;
+        let old = slots.into_iter().find(|slot| slot.id == id).ok_or(keystore::Error::NoSuchSlot(id))?;
+        let slot = self.seal_slot(unlock, id, old.label)?;
+        self.core.change_slots(|change| {
+            if change.slots()?.iter().all(|slot| slot.id != id) {
+                return Err(keystore::Error::NoSuchSlot(id)); // removed meanwhile
+            }
+            change.put_slot(&slot)
+        })
+    }
+
+    /// Removes slot `id`.
+    ///
+    /// # Errors
+    /// [`keystore::Error::NoSuchSlot`], [`keystore::Error::LastSlot`].
+    pub fn remove_slot(&self, id: u32) -> keystore::Result<()> {
+        self.core.change_slots(|change| change.remove_slot(id))
+    }
+
+    fn seal_slot(&self, unlock: &Unlock, id: u32, label: String) -> keystore::Result<keystore::Slot> {
+        let vault = self.core.store.lock().keystore.vault();
+        vault.seal_slot(unlock, (id, label), self.core.now(), self.core.cost)
+    }
+}
+
+impl std::fmt::Debug for Kms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kms").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -22,7 +22,13 @@ pub enum Error {
     /// The data key could not be had.
     #[error(transparent)]
     Key(#[from] crate::keys::Error),
-    /// The volume as a whole cannot be opened: no volume, newer format, locked by another mount.
+    /// Another process has the volume open.
+    #[error("the volume is in use by process {pid}; unmount it there first (kmsfs umount MOUNTPOINT)")]
+    InUse {
+        /// The process that holds it; 0 if it cannot be told.
+        pid: u32,
+    },
+    /// The volume as a whole cannot be made or opened: none there, newer format, directory not empty.
     #[error("{0}")]
     Volume(String),
 }

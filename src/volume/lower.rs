@@ -223,6 +223,9 @@ pub trait Lower: Send + Sync {
     /// Removes an extended attribute.
     fn remove_xattr(&self, dir: &Fd, name: &OsStr, attr: &OsStr) -> io::Result<()>;
 
+    /// Locks a file for this process (`flock`) until the handle is closed; `false` if somebody else holds it.
+    fn try_lock(&self, fd: &Fd) -> io::Result<bool>;
+
     /// `fstatvfs`.
     fn statfs(&self, fd: &Fd) -> io::Result<StatFs>;
 }
@@ -278,7 +281,7 @@ fn from_libc(st: &libc::stat) -> Stat {
         dev: st.st_dev,
         ino: st.st_ino,
         mode: st.st_mode,
-        nlink: st.st_nlink as u64,
+        nlink: st.st_nlink,
         uid: st.st_uid,
         gid: st.st_gid,
         rdev: st.st_rdev,
@@ -574,6 +577,15 @@ impl Lower for SystemLower {
         let remove = if name.is_empty() { libc::removexattr } else { libc::lremovexattr };
         // SAFETY: both strings are NUL-terminated.
         check(unsafe { remove(path.as_ptr(), attr.as_ptr()) })
+    }
+
+    fn try_lock(&self, fd: &Fd) -> io::Result<bool> {
+        // SAFETY: no pointers.
+        match check(unsafe { libc::flock(fd.raw(), libc::LOCK_EX | libc::LOCK_NB) }) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     fn statfs(&self, fd: &Fd) -> io::Result<StatFs> {

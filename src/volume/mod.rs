@@ -1,9 +1,32 @@
 //! The volume format: what lies in the lower directory, and how it is read and written.
 
+mod apply;
+mod block;
+pub mod config;
+pub mod dirrec;
 mod error;
+pub mod file;
+pub mod geometry;
+pub mod header;
+pub mod journal;
+pub mod keys;
 pub mod lower;
+pub mod names;
+mod open;
+mod overlay;
+pub mod pending;
+mod ranges;
+pub mod recover;
+pub mod replay;
+pub mod store;
+pub mod symlink;
+mod tags;
+#[cfg(test)]
+mod testing;
+pub mod xattrs;
 
 pub use error::{Error, Result};
+pub use open::{Durability, Options, Recovered, Volume};
 
 use std::path::PathBuf;
 

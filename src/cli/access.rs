@@ -1,0 +1,122 @@
+//! Finding, making and unlocking the keystore for a command.
+
+use std::{
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Exit, Failure, Global,
+    secret::{Source, UnlockArgs},
+};
+use crate::{
+    crypto::{self, passphrase::Argon2Params},
+    kms::{self, Kms, keystore},
+};
+
+/// How often a person may try a passphrase at the terminal.
+const ATTEMPTS: u32 = 3;
+
+/// Where the keystore is: `--keystore`, `KMSFS_KEYSTORE`, or below the user's data directory.
+///
+/// # Errors
+/// Neither option, environment nor home directory say where.
+pub fn path(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(path) = &global.keystore {
+        return Ok(path.clone());
+    }
+    // The XDG specification has relative paths ignored.
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home =
+        || std::env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local/share"));
+    match data.or_else(home) {
+        Some(data) => Ok(data.join("kmsfs/keystore.db")),
+        None => Err(Failure::new(Exit::NoKeystore, "there is no home directory to look for the keystore in")
+            .hint("Name it with --keystore or KMSFS_KEYSTORE.")),
+    }
+}
+
+/// Opens the keystore. A person at the terminal may mistype the passphrase.
+///
+/// # Errors
+/// There is none, it is damaged, or the secret opens no slot.
+pub fn open(global: &Global, unlock: &UnlockArgs) -> Result<Kms, Failure> {
+    open_at_cost(global, unlock, None)
+}
+
+/// As [`open`]; slots that are made get `cost` instead of the tuned one.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_at_cost(
+    global: &Global,
+    unlock: &UnlockArgs,
+    cost: Option<Argon2Params>,
+) -> Result<Kms, Failure> {
+    prepare()?;
+    let path = path(global)?;
+    if !path.exists() {
+        return Err(missing(&path));
+    }
+    let source = unlock.source();
+    let mut attempt = 1;
+    loop {
+        let secret = source.existing(&format!("Passphrase for {}", path.display()))?;
+        match Kms::open(&path, &secret, options(cost)) {
+            Ok(kms) => return Ok(kms),
+            Err(keystore::Error::WrongPassphrase(_)) if source == Source::Prompt && attempt < ATTEMPTS => {
+                super::output::note(format_args!("Wrong passphrase, try again."));
+                attempt += 1;
+            }
+            Err(err) => return Err(err.into()),
+        }
+    }
+}
+
+/// Makes a keystore with one slot, and opens it.
+///
+/// # Errors
+/// There is one already, it cannot be written, or no secret is given.
+pub fn create(path: &Path, source: &Source, label: &str, cost: Option<Argon2Params>) -> Result<Kms, Failure> {
+    prepare()?;
+    if path.exists() {
+        return Err(keystore::Error::Exists(path.to_owned()).into());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.map_err(|err| Failure::io("make the directory", parent, &err))?;
+    }
+    let secret = source.new_secret(&format!("passphrase for the keystore {}", path.display()))?;
+    Ok(Kms::create(path, &secret, label, options(cost))?)
+}
+
+fn options(passphrase_cost: Option<Argon2Params>) -> kms::Options {
+    kms::Options { passphrase_cost, ..kms::Options::default() }
+}
+
+/// Before any key is touched: no core dumps from here on, and both cipher backends agree.
+fn prepare() -> Result<(), Failure> {
+    if let Err(err) = crypto::harden_process() {
+        log::warn!("cannot keep this process out of core dumps: {err}");
+    }
+    crypto::self_test().map_err(|err| {
+        Failure::new(Exit::Failure, err)
+            .hint("This build or this machine computes ciphers wrongly; do not use it.")
+    })
+}
+
+fn missing(path: &Path) -> Failure {
+    Failure::from(keystore::Error::Missing(path.to_owned()))
+}
+
+/// Reads the cost of a passphrase guess: "MEMORY_KIB,PASSES,LANES".
+///
+/// # Errors
+/// It is not three numbers.
+pub fn parse_cost(text: &str) -> Result<Argon2Params, String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[m_kib, t, p]) => Ok(Argon2Params { m_kib, t, p }),
+        _ => Err("expected MEMORY_KIB,PASSES,LANES, as in 65536,3,1".to_owned()),
+    }
+}

@@ -1,0 +1,187 @@
+//! Making, finding and switching keys.
+
+use serde_json::json;
+
+use super::{OPERATOR, show, tag::tags};
+use crate::{
+    cli::{
+        Exit, Failure, output,
+        show::{date, timestamp},
+    },
+    kms::{CreateKey, DELETION_DAYS_DEFAULT, Kms},
+};
+
+/// A command about one key.
+#[derive(Debug, clap::Args)]
+pub struct KeyArg {
+    /// The key: an id, an ARN or an alias
+    pub key: String,
+}
+
+/// Arguments of `kmsfs key create`.
+#[derive(Debug, clap::Args)]
+pub struct CreateArgs {
+    /// What the key is for
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    description: String,
+    /// Give it this alias, as in alias/work
+    #[arg(long, value_name = "ALIAS")]
+    alias: Option<String>,
+    /// Put a label on it; repeat for more
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    tags: Vec<(String, String)>,
+}
+
+/// Arguments of `kmsfs key update-description`.
+#[derive(Debug, clap::Args)]
+pub struct DescriptionArgs {
+    /// The key
+    key: String,
+    /// What the key is for
+    description: String,
+}
+
+/// Arguments of `kmsfs key schedule-deletion`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Until the date nothing opens under the key, and `kmsfs key cancel-deletion`
+keeps it. On the date its material is destroyed, and every volume, file and
+ciphertext under it is lost for good, in all copies and backups.")]
+pub struct DeletionArgs {
+    /// The key
+    key: String,
+    /// The waiting period, 7 to 30 days
+    #[arg(long, value_name = "DAYS", default_value_t = DELETION_DAYS_DEFAULT)]
+    days: u32,
+}
+
+/// Reads "name=value"; only the first = counts.
+pub fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// The id of the key that `key` names. Operations that change a key take no alias, so that moving an alias
+/// never changes which key they hit; at the keyboard a name is what people have, so it is looked up here.
+pub fn key_id(kms: &Kms, key: &str) -> Result<String, Failure> {
+    Ok(kms.describe_key(&OPERATOR, key)?.id.to_string())
+}
+
+/// `kmsfs key create`. A name that is taken is found out before there is a key.
+pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
+    if let Some(alias) = &args.alias
+        && kms.list_aliases(&OPERATOR, None)?.iter().any(|taken| taken.name == *alias)
+    {
+        return Err(Failure::new(Exit::Refused, format_args!("{alias} exists already"))
+            .named("AlreadyExistsException")
+            .hint("Choose another alias, or point it to another key with `kmsfs key alias update`."));
+    }
+    let request = CreateKey { description: args.description.clone(), tags: tags(&args.tags) };
+    let metadata = kms.create_key(&OPERATOR, request)?;
+    if let Some(alias) = &args.alias {
+        kms.create_alias(&OPERATOR, alias, &metadata.id.to_string()).map_err(|err| {
+            Failure::from(err).context(format_args!("the key {} was made, but not its alias", metadata.id))
+        })?;
+    }
+    if json {
+        return output::json(&json!({ "KeyMetadata": show::metadata_json(&metadata) }));
+    }
+    output::line(format_args!("{}", metadata.id))
+}
+
+/// `kmsfs key list`.
+pub fn list(kms: &Kms, json: bool) -> Result<(), Failure> {
+    let keys = kms.list_keys()?;
+    let aliases = kms.list_aliases(&OPERATOR, None)?;
+    if json {
+        let keys: Vec<_> =
+            keys.iter().map(|key| json!({ "KeyId": key.id.to_string(), "KeyArn": key.arn })).collect();
+        return output::json(&json!({ "Keys": keys }));
+    }
+    let rows = keys
+        .iter()
+        .map(|key| {
+            let names: Vec<_> = aliases
+                .iter()
+                .filter(|alias| alias.target == key.id)
+                .map(|alias| alias.name.as_str())
+                .collect();
+            vec![
+                key.id.to_string(),
+                show::state(key),
+                date(key.created),
+                names.join(" "),
+                key.description.clone(),
+            ]
+        })
+        .collect();
+    output::table(&["KEY", "STATE", "CREATED", "ALIASES", "DESCRIPTION"], rows)
+}
+
+/// `kmsfs key describe`.
+pub fn describe(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    let metadata = kms.describe_key(&OPERATOR, &args.key)?;
+    let id = metadata.id.to_string();
+    let tags = kms.list_resource_tags(&OPERATOR, &id)?;
+    let aliases = kms.list_aliases(&OPERATOR, Some(&id))?;
+    if json {
+        return output::json(&json!({
+            "KeyMetadata": show::metadata_json(&metadata),
+            "Tags": tags.iter().map(|tag| json!({ "TagKey": tag.key, "TagValue": tag.value })).collect::<Vec<_>>(),
+            "Aliases": aliases.iter().map(show::alias_json).collect::<Vec<_>>(),
+        }));
+    }
+    show::describe(&metadata, &tags, &aliases)
+}
+
+/// `kmsfs key update-description`.
+pub fn update_description(kms: &Kms, args: &DescriptionArgs) -> Result<(), Failure> {
+    Ok(kms.update_key_description(&OPERATOR, &key_id(kms, &args.key)?, &args.description)?)
+}
+
+/// `kmsfs key disable`.
+pub fn disable(kms: &Kms, args: &KeyArg) -> Result<(), Failure> {
+    Ok(kms.disable_key(&OPERATOR, &key_id(kms, &args.key)?)?)
+}
+
+/// `kmsfs key enable`.
+pub fn enable(kms: &Kms, args: &KeyArg) -> Result<(), Failure> {
+    Ok(kms.enable_key(&OPERATOR, &key_id(kms, &args.key)?)?)
+}
+
+/// `kmsfs key schedule-deletion`.
+pub fn schedule_deletion(kms: &Kms, args: &DeletionArgs, json: bool) -> Result<(), Failure> {
+    let id = key_id(kms, &args.key)?;
+    let due = kms.schedule_key_deletion(&OPERATOR, &id, args.days)?;
+    let metadata = kms.describe_key(&OPERATOR, &id)?;
+    if json {
+        return output::json(&json!({
+            "KeyId": metadata.arn, "DeletionDate": timestamp(due),
+            "KeyState": show::state_name(metadata.state), "PendingWindowInDays": args.days,
+        }));
+    }
+    output::note(format_args!(
+        "The material of {} will be destroyed on {}. Nothing opens under it from now on.\n\
+         To keep it: kmsfs key cancel-deletion {}",
+        args.key,
+        date(due),
+        args.key
+    ));
+    Ok(())
+}
+
+/// `kmsfs key cancel-deletion`.
+pub fn cancel_deletion(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    let id = key_id(kms, &args.key)?;
+    kms.cancel_key_deletion(&OPERATOR, &id)?;
+    if json {
+        return output::json(&json!({ "KeyId": kms.describe_key(&OPERATOR, &id)?.arn }));
+    }
+    output::note(format_args!(
+        "{} is kept, and disabled. To use it: kmsfs key enable {}",
+        args.key, args.key
+    ));
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! `kmsfs key`: the operations of the KMS, under the names people know from AWS KMS.
+//!
+//! With `--json` each command prints the document the AWS CLI prints for the same operation.
+
+mod alias;
+mod crypt;
+mod data_key;
+mod manage;
+mod rotation;
+mod show;
+mod stdio;
+mod tag;
+
+use clap::Subcommand;
+
+use super::{Failure, Global, access, secret::UnlockArgs};
+use crate::kms::Caller;
+
+/// On whose behalf everything here runs.
+const OPERATOR: Caller = Caller::Operator;
+
+/// The groups of `kmsfs key --help`.
+pub const GROUPS: &[super::help::Group] = &[
+    ("Keys", &["create", "list", "describe", "update-description"]),
+    ("Switching", &["disable", "enable", "schedule-deletion", "cancel-deletion"]),
+    ("Key material", &["rotate", "rotation"]),
+    ("Names and labels", &["alias", "tag", "untag"]),
+    ("Using a key", &["encrypt", "decrypt", "re-encrypt", "generate-data-key", "random"]),
+];
+
+const ABOUT_KEYS: &str = "\
+A KEY is a key id, a key ARN, an alias (alias/work) or an alias ARN.
+
+The key alias/kmsfs/default is made and used by the filesystem alone. The list
+shows it, but nobody can encrypt or decrypt with it, disable it or delete it.
+Create a key of your own for that.
+
+A mount that uses the same keystore notices every change within a second.";
+
+/// Arguments of `kmsfs key`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT_KEYS)]
+pub struct Args {
+    #[command(flatten)]
+    unlock: UnlockArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a customer managed key
+    Create(manage::CreateArgs),
+    /// List all keys
+    List,
+    /// Show everything about a key but its material
+    Describe(manage::KeyArg),
+    /// Change a key's description
+    UpdateDescription(manage::DescriptionArgs),
+    /// Switch a key off: what it protects stops opening within a second
+    Disable(manage::KeyArg),
+    /// Switch a key on again
+    Enable(manage::KeyArg),
+    /// Destroy a key after a waiting period of 7 to 30 days
+    ScheduleDeletion(manage::DeletionArgs),
+    /// Keep a key that is pending deletion; it is disabled afterwards
+    CancelDeletion(manage::KeyArg),
+    /// Give a key new material now; old ciphertexts still open
+    Rotate(manage::KeyArg),
+    /// Rotate a key by the calendar, or show its rotations
+    #[command(subcommand)]
+    Rotation(rotation::Command),
+    /// Make, move, delete and list aliases
+    #[command(subcommand)]
+    Alias(alias::Command),
+    /// Put labels on a key
+    Tag(tag::TagArgs),
+    /// Take labels off a key
+    Untag(tag::UntagArgs),
+    /// Encrypt up to 4096 bytes
+    Encrypt(crypt::EncryptArgs),
+    /// Decrypt what encrypt, re-encrypt or generate-data-key made
+    Decrypt(crypt::DecryptArgs),
+    /// Decrypt and encrypt under another key, without showing the plaintext
+    ReEncrypt(crypt::ReEncryptArgs),
+    /// Make a data key: in the clear for use now, encrypted to keep
+    GenerateDataKey(data_key::DataKeyArgs),
+    /// Print random bytes
+    Random(data_key::RandomArgs),
+}
+
+/// Opens the keystore and runs the command.
+///
+/// # Errors
+/// The keystore cannot be opened, or the KMS refuses.
+pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    let kms = access::open(global, &args.unlock)?;
+    let json = global.json;
+    match &args.command {
+        Command::Create(args) => manage::create(&kms, args, json),
+        Command::List => manage::list(&kms, json),
+        Command::Describe(args) => manage::describe(&kms, args, json),
+        Command::UpdateDescription(args) => manage::update_description(&kms, args),
+        Command::Disable(args) => manage::disable(&kms, args),
+        Command::Enable(args) => manage::enable(&kms, args),
+        Command::ScheduleDeletion(args) => manage::schedule_deletion(&kms, args, json),
+        Command::CancelDeletion(args) => manage::cancel_deletion(&kms, args, json),
+        Command::Rotate(args) => rotation::rotate(&kms, args, json),
+        Command::Rotation(command) => rotation::run(&kms, command, json),
+        Command::Alias(command) => alias::run(&kms, command, json),
+        Command::Tag(args) => tag::tag(&kms, args),
+        Command::Untag(args) => tag::untag(&kms, args),
+        Command::Encrypt(args) => crypt::encrypt(&kms, args, json),
+        Command::Decrypt(args) => crypt::decrypt(&kms, args, json),
+        Command::ReEncrypt(args) => crypt::re_encrypt(&kms, args, json),
+        Command::GenerateDataKey(args) => data_key::generate(&kms, args, json),
+        Command::Random(args) => data_key::random(&kms, args, json),
+    }
+}

@@ -1,0 +1,87 @@
+//! New key material, now or by the calendar.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{
+    OPERATOR,
+    manage::{KeyArg, key_id},
+    show,
+};
+use crate::{
+    cli::{Failure, output, show::date},
+    kms::{Kms, ROTATION_DAYS_DEFAULT},
+};
+
+/// Commands below `kmsfs key rotation`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Rotate a key automatically, every so many days
+    Enable {
+        /// The key
+        key: String,
+        /// Days between rotations, 90 to 2560
+        #[arg(long, value_name = "DAYS", default_value_t = ROTATION_DAYS_DEFAULT)]
+        period: u32,
+    },
+    /// Stop rotating a key automatically
+    Disable {
+        /// The key
+        key: String,
+    },
+    /// Show whether a key rotates, and its versions of key material
+    Status {
+        /// The key
+        key: String,
+    },
+}
+
+/// `kmsfs key rotate`.
+pub fn rotate(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    let id = key_id(kms, &args.key)?;
+    let version = kms.rotate_key_on_demand(&OPERATOR, &id)?;
+    if json {
+        return output::json(&json!({ "KeyId": id, "Version": version }));
+    }
+    output::note(format_args!(
+        "{} now encrypts with version {version} of its key material; older versions still decrypt.",
+        args.key
+    ));
+    Ok(())
+}
+
+/// Runs a command below `kmsfs key rotation`.
+pub fn run(kms: &Kms, command: &Command, json: bool) -> Result<(), Failure> {
+    match command {
+        Command::Enable { key, period } => {
+            Ok(kms.enable_key_rotation(&OPERATOR, &key_id(kms, key)?, *period)?)
+        }
+        Command::Disable { key } => Ok(kms.disable_key_rotation(&OPERATOR, &key_id(kms, key)?)?),
+        Command::Status { key } => status(kms, key, json),
+    }
+}
+
+fn status(kms: &Kms, key: &str, json: bool) -> Result<(), Failure> {
+    let metadata = kms.describe_key(&OPERATOR, key)?;
+    let id = metadata.id.to_string();
+    let status = kms.key_rotation_status(&OPERATOR, &id)?;
+    let versions = kms.list_key_rotations(&OPERATOR, &id)?;
+    if json {
+        return output::json(&show::rotation_json(&metadata, &status, &versions));
+    }
+    match &status.schedule {
+        Some(schedule) => output::line(format_args!(
+            "Automatic rotation every {} days, next on {}",
+            schedule.period_days,
+            date(schedule.next)
+        ))?,
+        None => output::line(format_args!("Automatic rotation is off"))?,
+    }
+    let rows = versions
+        .iter()
+        .map(|version| {
+            vec![version.version.to_string(), date(version.created), format!("{:?}", version.rotation)]
+        })
+        .collect();
+    output::table(&["VERSION", "MADE", "WHY"], rows)
+}

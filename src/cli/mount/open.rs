@@ -1,0 +1,99 @@
+//! Opens the volume a mount serves: keystore, volume, filesystem; and keeps an eye on the KMS for it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Durability;
+use super::request::Request;
+use crate::cli::{Exit, Failure, access};
+use crate::fs::{Backing, Filesystem};
+use crate::fuse::control::{self, Figures};
+use crate::keys::{CacheLimits, KeyProvider, Keyring, LocalProvider, Watch};
+use crate::volume::lower::SystemLower;
+use crate::volume::store::FileStore;
+use crate::volume::{self, Options, Volume};
+
+/// An open volume, ready to be served.
+pub(crate) struct OpenVolume {
+    /// What the kernel's requests go to.
+    pub(crate) filesystem: Arc<Filesystem>,
+    /// What it tells about itself.
+    pub(crate) figures: Arc<dyn Fn() -> Figures + Send + Sync>,
+    /// Watches the KMS for changes of keys.
+    watch: Watch,
+}
+
+impl OpenVolume {
+    /// Writes everything back and lets the volume go.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        drop(self.watch);
+        self.filesystem.shutdown().map_err(|e| Failure::new(Exit::Failure, e))
+    }
+}
+
+/// Opens what `request` names.
+pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
+    volume_exists(&request.lower)?;
+    let kms = access::open(&request.global, &request.unlock)?;
+    let provider: Arc<dyn KeyProvider> = Arc::new(LocalProvider::new(Arc::new(kms)));
+    let durability = match request.durability {
+        Durability::Power => volume::Durability::Power,
+        Durability::Process => volume::Durability::Process,
+    };
+    let options = Options { durability, cache: CacheLimits::default() };
+    let volume = Volume::open(Arc::new(SystemLower), &request.lower, provider, options)?;
+    let about = control::Volume {
+        id: volume.config.volume_id().iter().map(|b| format!("{b:02x}")).collect(),
+        cipher: volume.config.cipher().to_string(),
+        cmk: volume.config.cmk().to_owned(),
+        kms: volume.keyring.provider().description(),
+        durability: match durability {
+            volume::Durability::Power => "power".to_owned(),
+            volume::Durability::Process => "process".to_owned(),
+        },
+    };
+    let figures = figures(about, Arc::clone(&volume.keyring), volume.store.clone());
+    let keyring = Arc::clone(&volume.keyring);
+    let Volume { lower, root, keys, store, .. } = volume;
+    let filesystem = Filesystem::new(Backing { lower, root, keys, store });
+    let filesystem = Arc::new(filesystem.map_err(|e| Failure::new(Exit::BadVolume, e))?);
+    let told = Arc::clone(&filesystem);
+    let watch = keyring.watch(Box::new(move || told.keys_changed()));
+    Ok(OpenVolume { filesystem, figures, watch })
+}
+
+/// A directory without a volume is told before anybody is asked for a passphrase.
+fn volume_exists(lower: &Path) -> Result<(), Failure> {
+    let config = lower.join(volume::config::CONFIG);
+    match config.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(Failure::new(Exit::NoVolume, format_args!("{}: not a kmsfs volume", lower.display()))
+                .hint("`kmsfs init LOWER` makes one"))
+        }
+        Err(e) => Err(Failure::io("open", &config, &e)),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn figures(
+    about: control::Volume,
+    keyring: Arc<Keyring>,
+    store: FileStore,
+) -> Arc<dyn Fn() -> Figures + Send + Sync> {
+    Arc::new(move || {
+        let cache = keyring.stats();
+        let (pending_bytes, segments) = store.journal().pending();
+        Figures {
+            volume: about.clone(),
+            dek_cache: control::DekCache {
+                entries: cache.entries as u64,
+                capacity: cache.capacity as u64,
+                hits: cache.hits,
+                misses: cache.misses,
+                evictions: cache.evictions + cache.expirations,
+                oldest_s: cache.oldest_age.map_or(0, |age| age.as_secs()),
+            },
+            journal: control::Journal { pending_bytes, segments: segments as u64 },
+        }
+    })
+}

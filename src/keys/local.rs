@@ -1,0 +1,96 @@
+//! The `local:` provider: a KMS in this process, on a keystore file.
+
+use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use crate::crypto::{KEY_LEN, Key};
+use crate::kms::{BlobHeader, Caller, DEFAULT_ALIAS, KeyState, Kms, keystore};
+use std::sync::Arc;
+
+/// A KMS in this process.
+#[derive(Debug, Clone)]
+pub struct LocalProvider {
+    kms: Arc<Kms>,
+}
+
+impl LocalProvider {
+    /// A provider on an open keystore.
+    pub fn new(kms: Arc<Kms>) -> LocalProvider {
+        LocalProvider { kms }
+    }
+}
+
+impl KeyProvider for LocalProvider {
+    fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
+        let context = context.to_encryption_context();
+        let made = self.kms.generate_data_key(&Caller::Filesystem, cmk, KEY_LEN, &context)?;
+        let key = made.plaintext.into_key().expect("the data key is as long as was asked for");
+        let encrypted = made.encrypted;
+        let key_id = *encrypted.key.as_bytes();
+        Ok((key, WrappedKey { key_id, material: encrypted.material, blob: encrypted.blob }))
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error> {
+        let header = BlobHeader::parse(&wrapped.blob)?;
+        if (header.key.as_bytes(), header.material) != (&wrapped.key_id, wrapped.material) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the wrapped key names another CMK than its file does",
+            ));
+        }
+        let context = context.to_encryption_context();
+        let opened = self.kms.decrypt(&Caller::Filesystem, None, &wrapped.blob, &context)?;
+        opened
+            .plaintext
+            .into_key()
+            .map_err(|_| Error::new(ErrorKind::Invalid, "the wrapped key has an odd length"))
+    }
+
+    fn generation(&self) -> u64 {
+        self.kms.generation()
+    }
+
+    fn resolve(&self, name: &str) -> Result<KeyInfo, Error> {
+        if name == DEFAULT_ALIAS {
+            self.kms.service_key()?;
+        }
+        let key = self.kms.describe_key(&Caller::Filesystem, name)?;
+        let hint = match key.state {
+            KeyState::Enabled => {
+                let id = *key.id.as_bytes();
+                return Ok(KeyInfo { arn: key.arn, id, state: key.state, spec: key.spec, usage: key.usage });
+            }
+            KeyState::Disabled => "is disabled: enable it first",
+            KeyState::PendingDeletion => "is pending deletion: cancel the deletion and enable it first",
+        };
+        Err(Error::new(ErrorKind::Disabled, format_args!("{} {hint}", key.arn)))
+    }
+
+    fn description(&self) -> String {
+        format!("local:{}", self.kms.path().display())
+    }
+}
+
+impl From<crate::kms::Error> for Error {
+    fn from(error: crate::kms::Error) -> Error {
+        use crate::kms::Error as Kms;
+        let kind = match &error {
+            Kms::AccessDenied(_) => ErrorKind::Denied,
+            Kms::Disabled(_) | Kms::InvalidState(_) => ErrorKind::Disabled,
+            Kms::InvalidCiphertext | Kms::IncorrectKey(_) => ErrorKind::Invalid,
+            Kms::NotFound(_) | Kms::InvalidArn(_) => ErrorKind::NotFound,
+            Kms::KeyUnavailable(_)
+            | Kms::Keystore(_)
+            | Kms::LimitExceeded(_)
+            | Kms::AlreadyExists(_)
+            | Kms::InvalidAliasName(_)
+            | Kms::Tag(_)
+            | Kms::Validation(_) => ErrorKind::Unavailable,
+        };
+        Error::new(kind, format_args!("{}: {error}", error.name()))
+    }
+}
+
+impl From<keystore::Error> for Error {
+    fn from(error: keystore::Error) -> Error {
+        Error::new(ErrorKind::Unavailable, error)
+    }
+}

@@ -1,0 +1,156 @@
+//! Changes that kmsfs did not make: each is noticed, on opening and while the keystore is in use.
+
+use super::*;
+use keystore::Error;
+
+/// A closed keystore with two keys of two versions each; the ids.
+fn keystore() -> (Scratch, [String; 2]) {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let keys = [key(&kms), key(&kms)];
+    for key in &keys {
+        kms.rotate_key_on_demand(OPERATOR, key).unwrap();
+    }
+    kms.add_slot(&passphrase("second"), "second").unwrap();
+    drop(kms);
+    (scratch, keys)
+}
+
+fn assert_tampered(scratch: &Scratch, what: &str) {
+    let before = scratch.files();
+    let error = scratch.try_open().err().unwrap_or_else(|| panic!("{what}: it opened"));
+    assert!(matches!(error, Error::Tampered { .. }), "{what}: {error}");
+    assert!(scratch.files() == before, "{what}: the file was changed");
+}
+
+#[test]
+fn altered_rows_are_noticed() {
+    let attacks = [
+        ("a key removed", "DELETE FROM cmk WHERE id = (SELECT min(id) FROM cmk)"),
+        ("a key and its material removed", "DELETE FROM material; DELETE FROM cmk"),
+        ("a version removed", "DELETE FROM material WHERE version = 1"),
+        ("a version renumbered", "UPDATE material SET version = 3 WHERE version = 2"),
+        (
+            "material moved between keys",
+            "UPDATE material SET cmk = (SELECT max(id) FROM cmk), version = 9 WHERE version = 2 AND cmk <> (SELECT max(id) FROM cmk)",
+        ),
+        ("records exchanged", "UPDATE cmk SET sealed = (SELECT max(sealed) FROM cmk)"),
+        ("materials exchanged", "UPDATE material SET sealed = (SELECT max(sealed) FROM material)"),
+        ("a record cut", "UPDATE cmk SET sealed = substr(sealed, 1, 20)"),
+        ("a record emptied", "UPDATE cmk SET sealed = x''"),
+        ("a record's generation", "UPDATE cmk SET changed = changed + 1"),
+        ("the generation", "UPDATE keystore SET generation = generation + 1"),
+        ("the manifest", "UPDATE keystore SET manifest = zeroblob(32)"),
+        ("a short manifest", "UPDATE keystore SET manifest = x'00'"),
+        ("the keystore's id", "UPDATE keystore SET id = zeroblob(16)"),
+        ("no keystore row", "DELETE FROM keystore"),
+        ("a slot removed", "DELETE FROM slot WHERE id = 2"),
+        ("all slots removed", "DELETE FROM slot"),
+        ("a slot's label", "UPDATE slot SET label = 'mine'"),
+        ("a slot's cost", "UPDATE slot SET passes = 2"),
+        ("a slot's sealed key", "UPDATE slot SET sealed = zeroblob(60)"),
+        ("a slot's kind", "UPDATE slot SET kind = 9"),
+        ("a table missing", "DROP TABLE material"),
+        ("a column missing", "ALTER TABLE cmk RENAME COLUMN sealed TO plain"),
+        ("no format", "PRAGMA user_version = 0"),
+    ];
+    for (what, sql) in attacks {
+        let (scratch, _) = keystore();
+        scratch.sql(sql);
+        assert_tampered(&scratch, what);
+    }
+}
+
+#[test]
+fn an_old_record_put_back_is_noticed() {
+    // Sealing alone does not notice it: the row was genuine once. A disabled key would come back to life.
+    let (scratch, [key, _]) = keystore();
+    scratch.sql("CREATE TABLE copy AS SELECT * FROM cmk");
+    let kms = scratch.open();
+    kms.disable_key(OPERATOR, &key).unwrap();
+    drop(kms);
+    scratch.sql("INSERT OR REPLACE INTO cmk SELECT * FROM copy");
+    assert_tampered(&scratch, "an old record");
+    scratch.sql("UPDATE keystore SET generation = generation - 1");
+    assert_tampered(&scratch, "an old record and generation");
+}
+
+#[test]
+fn a_trigger_in_the_schema_does_not_run() {
+    let (scratch, [key, _]) = keystore();
+    scratch.sql("CREATE TRIGGER evil AFTER UPDATE ON keystore BEGIN DELETE FROM cmk; END");
+    let kms = scratch.open();
+    kms.disable_key(OPERATOR, &key).unwrap();
+    drop(kms);
+    assert_eq!(scratch.open().list_keys().unwrap().len(), 2);
+}
+
+#[test]
+fn tampering_while_in_use_stops_the_use_of_keys_within_a_second() {
+    let (scratch, [key, _]) = keystore();
+    scratch.sql("CREATE TABLE copy AS SELECT * FROM cmk");
+    let kms = scratch.open();
+    kms.disable_key(OPERATOR, &key).unwrap();
+    scratch.sql("INSERT OR REPLACE INTO cmk SELECT * FROM copy");
+    let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
+    assert_eq!(outcome(), "DisabledException", "never did it come back to life");
+    within_a_second("refusal", || outcome() == "KeyUnavailableException");
+    assert_eq!(name(kms.enable_key(OPERATOR, &key)), "KMSInternalException", "nor can it be changed");
+}
+
+#[test]
+fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
+    let (scratch, [key, _]) = keystore();
+    let old = Scratch::new();
+    std::fs::copy(scratch.path(), old.path()).unwrap();
+    let kms = scratch.open();
+    kms.disable_key(OPERATOR, &key).unwrap();
+    // A restore in place, as `sqlite3 .restore` does it.
+    scratch.sql(&format!(
+        "ATTACH '{}' AS old; BEGIN; DELETE FROM cmk; INSERT INTO cmk SELECT * FROM old.cmk; DELETE FROM keystore; \
+         INSERT INTO keystore SELECT * FROM old.keystore; COMMIT;",
+        old.path().display()
+    ));
+    within_a_second("refusal", || {
+        name(kms.encrypt(OPERATOR, &key, b"x", &context())) == "KeyUnavailableException"
+    });
+}
+
+#[test]
+fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
+    let (scratch, [key, _]) = keystore();
+    let kms = scratch.open();
+    let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
+    let aside = scratch.directory.path().join("aside");
+    std::fs::rename(scratch.path(), &aside).unwrap();
+    within_a_second("refusal", || outcome() == "KeyUnavailableException");
+    std::fs::rename(&aside, scratch.path()).unwrap();
+    assert_eq!(outcome(), "ok", "the same file is back");
+    std::fs::copy(scratch.path(), &aside).unwrap();
+    std::fs::rename(&aside, scratch.path()).unwrap();
+    within_a_second("refusal", || outcome() == "KeyUnavailableException");
+}
+
+#[test]
+fn no_flipped_bit_gives_other_keys_or_a_panic() {
+    let (scratch, _) = keystore();
+    let expected = scratch.open().list_keys().unwrap();
+    let whole = std::fs::read(scratch.path()).unwrap();
+    // Every byte of the headers, a sample of the rest.
+    let places = (0..150).chain((150..whole.len()).step_by(61));
+    for at in places {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x40;
+        std::fs::write(scratch.path(), &damaged).unwrap();
+        match scratch.try_open() {
+            // Unused space, statistics and the like.
+            Ok(kms) => assert_eq!(kms.list_keys().unwrap(), expected, "byte {at}"),
+            Err(_) => {
+                assert!(std::fs::read(scratch.path()).unwrap() == damaged, "byte {at}: the file was changed");
+            }
+        }
+        for rest in ["-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(format!("{}{rest}", scratch.path().display()));
+        }
+    }
+}

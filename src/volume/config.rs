@@ -1,0 +1,363 @@
+//! `kmsfs.json`: what a volume is, and which key opens it.
+//!
+//! The wrapped volume key is in it, so it has to be read before anything can verify it. What is needed for that
+//! is reachable on [`Unverified`] and to be used for nothing else; everything becomes a [`Config`] once the MAC
+//! holds under a subkey of the volume key:
+//!
+//! ```text
+//! mac = keyed BLAKE3(config key, parts), each part preceded by its length (crypto::mac):
+//!       "kmsfs.json", format u32, volume id [16], cipher u8, wrap, kms, cmk,
+//!       CMK id [16], material u32, wrapped key, one part per feature
+//! ```
+//! Integers are little-endian, strings are what the JSON says, unescaped. The MAC covers values, not spelling:
+//! white space and the order of fields are free, but each value has only one spelling.
+//!
+//! A config is written once, when the volume is made.
+
+use super::header::MAX_WRAPPED;
+use super::keys::{VolumeId, config_key};
+use super::lower::{Fd, Lower};
+use super::{Error, Result};
+use crate::crypto::{Cipher, Key, mac, random};
+use crate::keys::WrappedKey;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+
+/// Name of the config in the lower root.
+pub const CONFIG: &str = "kmsfs.json";
+/// The format this program reads and writes.
+pub const FORMAT: u32 = 1;
+/// Longest config that is read at all, in bytes.
+pub const CONFIG_MAX: usize = 16 << 10;
+
+/// Longest URL or ARN, in bytes.
+const TEXT_MAX: usize = 2048;
+/// Every data key is wrapped by the CMK itself: the only wrap mode of this format.
+const WRAP: &str = "direct";
+
+/// What a new volume is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Who the volume is; the encryption context of the wrapped key names it too.
+    pub volume_id: VolumeId,
+    /// How file contents are sealed.
+    pub cipher: Cipher,
+    /// Where the CMK lives: `local:`.
+    pub kms: String,
+    /// ARN of the CMK.
+    pub cmk: String,
+    /// The volume key, wrapped by the CMK.
+    pub wrapped: WrappedKey,
+}
+
+/// A config whose MAC held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config(Settings);
+
+/// A config as read: well-formed, not yet believed.
+///
+/// Its accessors are what it takes to get the volume key. All of it may be an attacker's: the worst that
+/// comes of it is that a KMS of their choice is asked to unwrap bytes of theirs, and the MAC fails then.
+#[derive(Debug, Clone)]
+pub struct Unverified {
+    claimed: Settings,
+    mac: [u8; mac::MAC_LEN],
+}
+
+/// The JSON, field by field.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json {
+    format: u32,
+    volume: String,
+    cipher: String,
+    wrap: String,
+    kms: String,
+    cmk: String,
+    volume_key: JsonKey,
+    features: Vec<String>,
+    mac: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonKey {
+    cmk_id: String,
+    material: u32,
+    wrapped: String,
+}
+
+/// What a config of any format has, so that a newer one is told from a damaged one.
+#[derive(Deserialize)]
+struct Newer {
+    format: u32,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+impl Config {
+    /// Makes the config of a new volume in the lower directory `root`, durably.
+    ///
+    /// # Errors
+    /// [`Error::Volume`] if there is a config already, or `settings` are not ones a config can hold; those of the
+    /// lower filesystem, with nothing left behind.
+    pub fn create(lower: &dyn Lower, root: &Fd, settings: Settings, volume_key: &Key) -> Result<Config> {
+        if let Err(why) = check(&settings) {
+            return Err(Error::Volume(format!("cannot make a volume: {why}")));
+        }
+        let text = encode(&settings, volume_key);
+        let hidden = temporary_name();
+        let made = write_durably(lower, root, &hidden, text.as_bytes())
+            .and_then(|()| put_in_place(lower, root, &hidden));
+        if made.is_err() {
+            // The first failure is the one to report; a leftover is hidden and harmless.
+            let _ = lower.unlink(root, &hidden);
+        }
+        made?;
+        lower.fsync(root)?;
+        Ok(Config(settings))
+    }
+
+    /// Reads the config in the lower directory `root`.
+    ///
+    /// # Errors
+    /// [`Error::Volume`] if there is none, or a newer kmsfs wrote it; [`Error::Corrupt`] if it is not well-formed.
+    pub fn read(lower: &dyn Lower, root: &Fd) -> Result<Unverified> {
+        // Non-blocking: a FIFO in its place must not hang the mount.
+        let fd = match lower.open(root, OsStr::new(CONFIG), libc::O_RDONLY | libc::O_NONBLOCK, 0) {
+            Ok(fd) => fd,
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+                let why = format!("not a kmsfs volume: it has no {CONFIG} (kmsfs init makes a volume)");
+                return Err(Error::Volume(why));
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if !lower.fstat(&fd)?.is_file() {
+            return Err(Error::corrupt(CONFIG, "not a regular file"));
+        }
+        let mut text = vec![0; CONFIG_MAX + 1];
+        let len = lower.pread(&fd, &mut text, 0)?;
+        decode(&text[..len])
+    }
+
+    /// Who the volume is.
+    pub fn volume_id(&self) -> &VolumeId {
+        &self.0.volume_id
+    }
+
+    /// How file contents are sealed.
+    pub fn cipher(&self) -> Cipher {
+        self.0.cipher
+    }
+
+    /// URL of the KMS where the CMK lives.
+    pub fn kms(&self) -> &str {
+        &self.0.kms
+    }
+
+    /// ARN of the CMK.
+    pub fn cmk(&self) -> &str {
+        &self.0.cmk
+    }
+
+    /// The volume key, wrapped.
+    pub fn wrapped(&self) -> &WrappedKey {
+        &self.0.wrapped
+    }
+
+    /// How data keys are wrapped: `direct`.
+    pub fn wrap(&self) -> &'static str {
+        WRAP
+    }
+}
+
+impl Unverified {
+    /// Who the volume claims to be: the encryption context of its wrapped key.
+    pub fn volume_id(&self) -> &VolumeId {
+        &self.claimed.volume_id
+    }
+
+    /// URL of the KMS to ask.
+    pub fn kms(&self) -> &str {
+        &self.claimed.kms
+    }
+
+    /// ARN of the CMK.
+    pub fn cmk(&self) -> &str {
+        &self.claimed.cmk
+    }
+
+    /// The volume key, wrapped.
+    pub fn wrapped(&self) -> &WrappedKey {
+        &self.claimed.wrapped
+    }
+
+    /// Checks the config's MAC with the volume key it led to.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if anything in the config was changed.
+    pub fn verify(self, volume_key: &Key) -> Result<Config> {
+        if !with_parts(&self.claimed, |parts| mac::verify(&config_key(volume_key), parts, &self.mac)) {
+            return Err(Error::corrupt(CONFIG, "its MAC does not hold: it was edited"));
+        }
+        Ok(Config(self.claimed))
+    }
+}
+
+/// Reads the text of a config.
+///
+/// # Errors
+/// As [`Config::read`].
+pub fn decode(text: &[u8]) -> Result<Unverified> {
+    if text.len() > CONFIG_MAX {
+        return Err(Error::corrupt(CONFIG, format_args!("longer than {CONFIG_MAX} bytes")));
+    }
+    refuse_newer(text)?;
+    let json: Json = serde_json::from_slice(text).map_err(|e| Error::corrupt(CONFIG, e))?;
+    if json.wrap != WRAP {
+        return Err(unknown(format_args!("wrap mode {:?}", json.wrap)));
+    }
+    let cipher = json.cipher.parse().map_err(|e| Error::Volume(format!("{CONFIG}: {e}")))?;
+    let malformed = |field| Error::corrupt(CONFIG, format_args!("field {field:?} is malformed"));
+    let claimed = Settings {
+        volume_id: unhex(&json.volume).ok_or_else(|| malformed("volume"))?,
+        cipher,
+        kms: json.kms,
+        cmk: json.cmk,
+        wrapped: WrappedKey {
+            key_id: unhex(&json.volume_key.cmk_id).ok_or_else(|| malformed("cmk_id"))?,
+            material: json.volume_key.material,
+            blob: BASE64.decode(&json.volume_key.wrapped).map_err(|_| malformed("wrapped"))?,
+        },
+    };
+    check(&claimed).map_err(|why| Error::corrupt(CONFIG, why))?;
+    Ok(Unverified { claimed, mac: unhex(&json.mac).ok_or_else(|| malformed("mac"))? })
+}
+
+/// Refuses what is well-formed in a way this program does not know: better than to call it damaged.
+fn refuse_newer(text: &[u8]) -> Result<()> {
+    let newer: Newer = serde_json::from_slice(text).map_err(|e| Error::corrupt(CONFIG, e))?;
+    if newer.format != FORMAT {
+        return Err(unknown(format_args!("format {}", newer.format)));
+    }
+    match newer.features.first() {
+        Some(feature) => Err(unknown(format_args!("feature {feature:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn unknown(what: std::fmt::Arguments<'_>) -> Error {
+    let version = env!("CARGO_PKG_VERSION");
+    Error::Volume(format!("{CONFIG}: this volume needs {what}, which kmsfs {version} does not know"))
+}
+
+/// What the types do not say of a config's values.
+fn check(settings: &Settings) -> std::result::Result<(), String> {
+    for (what, text) in [("the KMS's URL", &settings.kms), ("the CMK's ARN", &settings.cmk)] {
+        if text.is_empty() || text.len() > TEXT_MAX || text.chars().any(char::is_control) {
+            return Err(format!("{what} is empty, longer than {TEXT_MAX} bytes or not printable"));
+        }
+    }
+    match settings.wrapped.blob.len() {
+        1..=MAX_WRAPPED => Ok(()),
+        len => Err(format!("a wrapped key of {len} bytes, where 1 to {MAX_WRAPPED} are possible")),
+    }
+}
+
+fn encode(settings: &Settings, volume_key: &Key) -> String {
+    let json = Json {
+        format: FORMAT,
+        volume: hex(&settings.volume_id),
+        cipher: settings.cipher.to_string(),
+        wrap: WRAP.to_owned(),
+        kms: settings.kms.clone(),
+        cmk: settings.cmk.clone(),
+        volume_key: JsonKey {
+            cmk_id: hex(&settings.wrapped.key_id),
+            material: settings.wrapped.material,
+            wrapped: BASE64.encode(&settings.wrapped.blob),
+        },
+        features: Vec::new(),
+        mac: hex(&with_parts(settings, |parts| mac::mac(&config_key(volume_key), parts))),
+    };
+    let mut text = serde_json::to_string_pretty(&json).expect("strings and numbers are JSON");
+    text.push('\n');
+    text
+}
+
+/// Calls `act` with what the MAC is over.
+fn with_parts<T>(settings: &Settings, act: impl FnOnce(&[&[u8]]) -> T) -> T {
+    // This format knows no feature, so none adds a part.
+    act(&[
+        CONFIG.as_bytes(),
+        &FORMAT.to_le_bytes(),
+        &settings.volume_id,
+        &[settings.cipher.code()],
+        WRAP.as_bytes(),
+        settings.kms.as_bytes(),
+        settings.cmk.as_bytes(),
+        &settings.wrapped.key_id,
+        &settings.wrapped.material.to_le_bytes(),
+        &settings.wrapped.blob,
+    ])
+}
+
+fn temporary_name() -> OsString {
+    format!("kmsfs.tmp.{}", hex(&random::array::<12>())).into()
+}
+
+fn write_durably(lower: &dyn Lower, root: &Fd, name: &OsStr, text: &[u8]) -> Result<()> {
+    let fd = lower.open(root, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o644)?;
+    lower.pwrite(&fd, text, 0)?;
+    Ok(lower.fsync(&fd)?)
+}
+
+/// Renames `hidden` to the config, unless there is one.
+fn put_in_place(lower: &dyn Lower, root: &Fd, hidden: &OsStr) -> Result<()> {
+    let name = OsStr::new(CONFIG);
+    let taken = || Error::Volume(format!("there is a volume already: {CONFIG} exists"));
+    match lower.rename(root, hidden, root, name, libc::RENAME_NOREPLACE) {
+        Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Err(taken()),
+        // NFS and some others cannot rename without replacing; two `init` at once are not a case to guard there.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => match lower.stat(root, name) {
+            Ok(_) => Err(taken()),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(lower.rename(root, hidden, root, name, 0)?)
+            }
+            Err(e) => Err(e.into()),
+        },
+        done => Ok(done?),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a String takes every write");
+    }
+    text
+}
+
+/// The bytes that `text` spells in lowercase hex digits, if there are `N`.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests;

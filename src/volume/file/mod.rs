@@ -1,0 +1,256 @@
+//! One open regular file: its state, and how its parts find each other.
+//!
+//! There is one [`File`] per lower inode, however many handles are open on it. It outlives its last handle
+//! while the journal holds changes of it. Lock order: block ranges, then the store's epoch, then `inner`, then
+//! the journal. No lock but block ranges is held while a key is asked for, and not even those.
+//!
+//! How a block is written depends on what is at stake:
+//!
+//! | block | way |
+//! |---|---|
+//! | fresh: behind the end, or a hole, and the journal says nothing of it | in place: data, then tag |
+//! | the short last block of a file that is just being written | record, then in place: a killed daemon tears nothing, a power cut costs only what no fsync has covered |
+//! | any other | record; in place at the next checkpoint, after the record is durable |
+
+mod read;
+mod shape;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use super::block::BlockCipher;
+use super::geometry::{BLOCK, blocks_in, group_of};
+use super::header::{FileId, Header, Slot};
+use super::lower::{Fd, Timespec};
+use super::overlay::Layers;
+use super::ranges::RangeLocks;
+use super::store::Shared;
+use super::tags::TagFile;
+use super::{Error, PathHint, Result};
+use crate::crypto::Cipher;
+use crate::keys::FileKey;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Names a lower file while it is open: device and inode number.
+pub type FileKeyId = (u64, u64);
+
+/// What changes while a file is open.
+#[derive(Debug)]
+struct Inner {
+    /// The header's slot as last written, or as it will first be written.
+    slot: Slot,
+    /// The lower file has a header.
+    has_header: bool,
+    /// The slot differs from what the lower file has, apart from its lengths.
+    slot_dirty: bool,
+    /// Plaintext length.
+    len: u64,
+    /// Plaintext length of the lower file as it lies, without the journal's changes.
+    place_len: u64,
+    /// The journal's changes.
+    layers: Layers,
+    /// The modification time, while the lower file's own is not up to date.
+    mtime: Option<Timespec>,
+    /// The epoch in which the journal was last told the file's path.
+    path_epoch: u64,
+    /// The file's last record.
+    last_lsn: u64,
+    /// A ready sector for the length after the next checkpoint, made when the data key had to go.
+    sector_for_later: Option<(Box<[u8]>, u64)>,
+    /// Plaintext from here on was never made durable.
+    volatile_from: u64,
+    /// When the short last block was first written, if it was fresh then.
+    tail_born: Option<Instant>,
+    /// Blocks sealed under the current block key, of the `slot.seals` reserved.
+    seals_used: u64,
+}
+
+/// An open regular file.
+pub struct File {
+    store: Arc<Shared>,
+    key: FileKeyId,
+    serial: u64,
+    fd: Fd,
+    hint: Arc<dyn PathHint>,
+    file_id: FileId,
+    cipher: Cipher,
+    ranges: RangeLocks,
+    data_key: Mutex<Option<Arc<FileKey>>>,
+    inner: Mutex<Inner>,
+    handles: AtomicUsize,
+    /// The lower file may hold something that is not durable.
+    lower_dirty: AtomicBool,
+}
+
+/// Seals are reserved in the header by this many at a time, so that a crash forgets at most as many.
+const SEALS_RESERVED: u64 = 1 << 20;
+/// A new block key begins before AES-GCM's 2^32 random nonces (NIST SP 800-38D, 8.3) are half spent.
+const SEALS_PER_KEY: u64 = 1 << 31;
+
+impl File {
+    /// A file with `header`; `has_header` tells whether the lower file holds it yet.
+    pub(super) fn new(
+        store: Arc<Shared>,
+        key: FileKeyId,
+        fd: Fd,
+        hint: Arc<dyn PathHint>,
+        header: Header,
+        data_key: Arc<FileKey>,
+        has_header: bool,
+    ) -> File {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let len = header.slot.sealed_len;
+        let inner = Inner {
+            has_header,
+            slot_dirty: false,
+            len,
+            place_len: len,
+            layers: Layers::default(),
+            mtime: None,
+            path_epoch: 0,
+            last_lsn: 0,
+            sector_for_later: None,
+            volatile_from: blocks_in(len) * BLOCK,
+            tail_born: None,
+            seals_used: header.slot.seals,
+            slot: header.slot,
+        };
+        File {
+            store,
+            key,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            fd,
+            hint,
+            file_id: header.file_id,
+            cipher: header.cipher,
+            ranges: RangeLocks::default(),
+            data_key: Mutex::new(Some(data_key)),
+            inner: Mutex::new(inner),
+            handles: AtomicUsize::new(0),
+            // What was written before and closed without an fsync is not durable either.
+            lower_dirty: AtomicBool::new(true),
+        }
+    }
+
+    /// Plaintext length.
+    #[expect(clippy::len_without_is_empty, reason = "a file's length, not a collection's")]
+    pub fn len(&self) -> u64 {
+        self.inner.lock().len
+    }
+
+    /// The modification time, where the lower file's own is not up to date.
+    pub fn mtime(&self) -> Option<Timespec> {
+        self.inner.lock().mtime
+    }
+
+    /// Tells that the lower file's modification time was just set to `time`.
+    pub fn set_mtime(&self, time: Timespec) {
+        let mut inner = self.inner.lock();
+        if !inner.layers.is_empty() {
+            inner.mtime = Some(time);
+        }
+        drop(inner);
+        self.touched();
+    }
+
+    /// Tells that the lower inode was changed (mode, owner, links), so that the next fsync covers it.
+    pub fn touched(&self) {
+        self.lower_dirty.store(true, Ordering::Release);
+    }
+
+    /// The lower file.
+    pub fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    /// The file's id.
+    pub fn file_id(&self) -> &FileId {
+        &self.file_id
+    }
+
+    /// The cipher its blocks are sealed with.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// The slot in force: CMK reference, seal counts, lengths.
+    pub fn slot(&self) -> Slot {
+        self.inner.lock().slot.clone()
+    }
+
+    /// The data key, from the cache or the KMS.
+    ///
+    /// # Errors
+    /// [`Error::Key`] where the KMS refuses or does not answer.
+    pub fn data_key(&self) -> Result<Arc<FileKey>> {
+        if let Some(key) = self.data_key.lock().as_ref() {
+            return Ok(Arc::clone(key));
+        }
+        loop {
+            let seen = self.store.key_epoch.load(Ordering::Acquire);
+            let wrapped = self.inner.lock().slot.wrapped.clone();
+            let key = self.store.keyring.open(&self.file_id, &wrapped)?;
+            let mut slot = self.data_key.lock();
+            // A key that was asked for before all keys were dropped must not come back after it.
+            if self.store.key_epoch.load(Ordering::Acquire) == seen {
+                let key = Arc::clone(slot.get_or_insert(key));
+                drop(slot);
+                self.inner.lock().sector_for_later = None;
+                return Ok(key);
+            }
+        }
+    }
+
+    /// Counts a handle.
+    pub(super) fn open_handle(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Names the open file in the tag cache.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The lower inode.
+    pub(super) fn id(&self) -> FileKeyId {
+        self.key
+    }
+
+    /// Open handles.
+    pub(super) fn handles(&self) -> usize {
+        self.handles.load(Ordering::Acquire)
+    }
+
+    fn cipher_for<'a>(&'a self, key: &'a FileKey) -> BlockCipher<'a> {
+        BlockCipher { key, file: &self.file_id }
+    }
+
+    fn tag_file(&self) -> TagFile<'_> {
+        TagFile { lower: &*self.store.lower, fd: &self.fd, serial: self.serial }
+    }
+
+    fn corrupt(&self, why: impl std::fmt::Display) -> Error {
+        match self.hint.lower_path() {
+            Some(path) => Error::corrupt(path.display(), why),
+            None => Error::corrupt(format_args!("a deleted file (inode {})", self.key.1), why),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let groups = group_of(blocks_in(self.inner.get_mut().len)) + 1;
+        self.store.tags.forget(self.serial, groups);
+        self.store.forget(self.key);
+    }
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("key", &self.key).field("fd", &self.fd).finish_non_exhaustive()
+    }
+}

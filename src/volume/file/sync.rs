@@ -1,0 +1,229 @@
+//! Making things durable: the header's slot, fsync, checkpoints; and letting go of the data key.
+
+use super::super::Result;
+use super::super::apply;
+use super::super::geometry::{BLOCK, HEADER_LEN, blocks_in};
+use super::super::header::{Header, SECTOR, Slot};
+use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
+use super::super::lower::SetTime;
+use super::super::overlay::Overlay;
+use super::{File, Inner};
+use crate::keys::FileKey;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl File {
+    /// Makes the content durable, and everything the file stands on; without `data_only` its attributes too.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn sync(&self, data_only: bool) -> Result<()> {
+        self.store.pending.flush()?;
+        let (len, lsn, journaled) = {
+            let inner = self.inner.lock();
+            (inner.len, inner.last_lsn, !inner.layers.is_empty())
+        };
+        if self.lower_dirty.swap(false, Ordering::AcqRel)
+            && let Err(e) = self.sync_lower(data_only)
+        {
+            self.touched();
+            return Err(e);
+        }
+        if journaled {
+            self.store.journal.commit(lsn)?;
+        }
+        let mut inner = self.inner.lock();
+        inner.volatile_from = inner.volatile_from.max(blocks_in(len) * BLOCK);
+        Ok(())
+    }
+
+    fn sync_lower(&self, data_only: bool) -> Result<()> {
+        self.seal(true)?;
+        let lower = &self.store.lower;
+        Ok(if data_only { lower.fdatasync(&self.fd)? } else { lower.fsync(&self.fd)? })
+    }
+
+    /// A handle was closed. The last one seals the length into the header.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn close_handle(&self) -> Result<()> {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        self.seal(false)
+    }
+
+    /// Writes the slot if the header does not tell the lower file's length and flags. Without the data key
+    /// nothing has changed since it was taken away; see [`File::suspend`].
+    pub(in super::super) fn seal(&self, durable: bool) -> Result<()> {
+        let key = self.data_key.lock().clone();
+        let mut inner = self.inner.lock();
+        let Some(key) = key else { return Ok(()) };
+        if !inner.has_header {
+            return self.write_header(&mut inner, &key);
+        }
+        if durable && inner.slot.durable_len != inner.place_len {
+            inner.slot.durable_len = inner.place_len;
+            inner.slot_dirty = true;
+        }
+        if inner.slot.sealed_len != inner.place_len || inner.slot_dirty {
+            self.write_slot(&mut inner, &key)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn encode_slot(&self, slot: &Slot, key: &FileKey) -> ([u8; SECTOR], u64) {
+        Header { file_id: self.file_id, cipher: self.cipher, slot: slot.clone() }.encode(key)
+    }
+
+    /// Writes the next slot, telling the lower file's length.
+    pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
+        inner.slot.generation += 1;
+        inner.slot.sealed_len = inner.place_len;
+        let (sector, at) = self.encode_slot(&inner.slot, key);
+        self.store.lower.pwrite(&self.fd, &sector, at)?;
+        inner.slot_dirty = false;
+        Ok(())
+    }
+
+    /// Writes the header of a file that has none yet.
+    pub(super) fn write_header(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
+        let mut bytes = [0u8; HEADER_LEN as usize];
+        let (sector, at) = self.encode_slot(&inner.slot, key);
+        bytes[at as usize..at as usize + SECTOR].copy_from_slice(&sector);
+        self.store.lower.pwrite(&self.fd, &bytes, 0)?;
+        inner.has_header = true;
+        inner.slot_dirty = false;
+        Ok(())
+    }
+
+    pub(super) fn ensure_header(&self, key: &FileKey) -> Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.has_header { Ok(()) } else { self.write_header(&mut inner, key) }
+    }
+
+    /// Appends a record and enters it into the overlay, as one step towards checkpoints.
+    pub(super) fn record(
+        &self,
+        record: &Record,
+        buf: &mut [u8],
+        enter: impl FnOnce(&mut Inner, &Appended),
+    ) -> Result<()> {
+        // Asked for outside the locks: it looks into the namespace.
+        let path = self.hint.lower_path();
+        let epoch = self.store.epoch.read();
+        let mut inner = self.inner.lock();
+        if inner.path_epoch != *epoch {
+            let path = path.as_ref().map_or(&b""[..], |p| p.as_os_str().as_bytes());
+            let mut buf = vec![0; RECORD_HEADER];
+            buf.extend_from_slice(path);
+            let named = Record { kind: Kind::Path, first: 0, count: 0, last_len: 0, len_after: 0, ..*record };
+            self.store.journal.append(&named, &mut buf)?;
+            inner.path_epoch = *epoch;
+        }
+        let appended = self.store.journal.append(record, buf)?;
+        let first = inner.layers.active.is_empty();
+        enter(&mut inner, &appended);
+        inner.last_lsn = appended.lsn;
+        drop(inner);
+        if first {
+            self.store.mark_dirty(self.key);
+        }
+        Ok(())
+    }
+
+    /// The file was renamed: the journal learns its new path with the next record.
+    pub fn renamed(&self) {
+        self.inner.lock().path_epoch = 0;
+        self.touched();
+    }
+
+    /// Hands the collected changes to a checkpoint. The caller holds the epoch exclusively.
+    pub(in super::super) fn freeze(&self) -> Arc<Overlay> {
+        self.inner.lock().layers.freeze()
+    }
+
+    /// Applies the frozen changes, which are durable in the journal, to the lower file.
+    pub(in super::super) fn checkpoint(&self, frozen: &Overlay) -> Result<()> {
+        let place_len = self.inner.lock().place_len;
+        let changes_shape = frozen.cut.is_some() || !frozen.holes.is_empty();
+        if changes_shape && self.store.power {
+            // The flag that allows holes must be durable before a hole is.
+            self.store.lower.fdatasync(&self.fd)?;
+        }
+        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len)?;
+        let mtime = {
+            let mut inner = self.inner.lock();
+            // Whoever appended in the meantime has moved the length on already; a cut forbids that.
+            inner.place_len = if frozen.cut.is_some() { applied } else { inner.place_len.max(applied) };
+            inner.mtime
+        };
+        if frozen.blocks.values().all(|j| j.in_place) && !changes_shape {
+            return Ok(());
+        }
+        self.seal_after_checkpoint()?;
+        if let Some(mtime) = mtime {
+            self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?;
+        }
+        if self.store.power {
+            self.store.lower.fdatasync(&self.fd)?;
+        }
+        Ok(())
+    }
+
+    fn seal_after_checkpoint(&self) -> Result<()> {
+        let mut inner = self.inner.lock();
+        if let Some((sector, at)) = inner.sector_for_later.take() {
+            self.store.lower.pwrite(&self.fd, &sector, at)?;
+            inner.slot.generation += 1;
+            inner.slot.sealed_len = inner.place_len;
+            return Ok(());
+        }
+        drop(inner);
+        self.seal(false)
+    }
+
+    /// The checkpoint's changes are durable in place and dead in the journal.
+    pub(in super::super) fn thaw(&self) {
+        let mut inner = self.inner.lock();
+        inner.layers.frozen = None;
+        if inner.layers.is_empty() {
+            inner.mtime = None;
+        }
+    }
+
+    /// The checkpoint failed: the frozen changes are still to be applied, below what has come since.
+    pub(in super::super) fn refreeze(&self) {
+        let mut inner = self.inner.lock();
+        inner.layers.unfreeze();
+        // The next record of the file goes to an epoch whose segments may outlive this one's.
+        inner.path_epoch = 0;
+    }
+
+    /// Lets go of the data key: everything that needs it to be told later is sealed now.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the key is let go of all the same.
+    pub(in super::super) fn suspend(&self) -> Result<()> {
+        let _guard = self.ranges.whole();
+        let Some(key) = self.data_key.lock().clone() else { return Ok(()) };
+        let sealed = self.seal(false);
+        let mut inner = self.inner.lock();
+        if !inner.layers.is_empty() {
+            let generation = inner.slot.generation + 1;
+            let slot = Slot { generation, sealed_len: inner.len, ..inner.slot.clone() };
+            let (sector, at) = self.encode_slot(&slot, &key);
+            inner.sector_for_later = Some((Box::new(sector), at));
+        }
+        drop(inner);
+        *self.data_key.lock() = None;
+        sealed
+    }
+
+    /// Is it deleted and closed, so that its changes need not come into place?
+    pub(in super::super) fn is_gone(&self) -> bool {
+        self.handles() == 0 && self.store.lower.fstat(&self.fd).is_ok_and(|s| s.nlink == 0)
+    }
+}

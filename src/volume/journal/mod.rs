@@ -1,0 +1,495 @@
+//! The redo journal: sequential segments of authenticated records in `kmsfs.journal/`.
+//!
+//! A record counts once it is *committed*: one `fdatasync` of the segments written since the last commit,
+//! however many files wait for it (group commit). Segments are *retired* by a checkpoint, after everything in
+//! them lies in place durably: first the state file moves on, durably, then the segment files are reused or
+//! deleted. So a segment that a crash brings back is known to be dead. Reused segments are overwritten rather
+//! than grown, so that a commit flushes data only and no metadata of the lower filesystem.
+
+pub mod record;
+mod state;
+
+pub use record::{Kind, MAX_PAYLOAD, RECORD_HEADER, Record, entries};
+pub use state::{STATE_FILE, State};
+
+use super::lower::{Fd, Lower};
+use super::{Error, Result};
+use crate::crypto::secret::Key;
+use parking_lot::{Condvar, Mutex};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Name of the journal's directory in the lower root.
+pub const JOURNAL_DIR: &str = "kmsfs.journal";
+/// A segment is closed before it grows beyond this, unless a single record needs more.
+pub const SEGMENT_SIZE: u64 = 32 << 20;
+/// Retired segments kept for reuse.
+const POOL: usize = 4;
+
+/// One segment file.
+#[derive(Debug)]
+pub struct Segment {
+    fd: Option<Fd>,
+    seq: u64,
+    first_lsn: u64,
+}
+
+impl Segment {
+    /// A segment without a file, for the tests of what only passes segments on.
+    #[cfg(test)]
+    pub fn detached() -> Arc<Segment> {
+        Arc::new(Segment { fd: None, seq: 0, first_lsn: 0 })
+    }
+
+    /// Reads ciphertext out of the segment.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; a short read is corruption.
+    pub fn read(&self, lower: &dyn Lower, buf: &mut [u8], at: u64) -> Result<()> {
+        let fd = self.fd.as_ref().expect("only tests make segments without a file");
+        if lower.pread(fd, buf, at)? != buf.len() {
+            return Err(Error::corrupt(segment_name(self.seq).display(), "ends inside a record"));
+        }
+        Ok(())
+    }
+}
+
+fn segment_name(seq: u64) -> OsString {
+    format!("{seq:016x}.seg").into()
+}
+
+fn segment_seq(name: &std::ffi::OsStr) -> Option<u64> {
+    let hex = name.to_str()?.strip_suffix(".seg")?;
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
+}
+
+/// Where an appended record went.
+#[derive(Debug)]
+pub struct Appended {
+    /// Its number; [`Journal::commit`] takes it.
+    pub lsn: u64,
+    /// Its segment.
+    pub segment: Arc<Segment>,
+    /// Offset of its payload there.
+    pub payload_at: u64,
+}
+
+#[derive(Debug)]
+struct Appender {
+    /// All live segments, oldest first; the last takes records.
+    live: Vec<Arc<Segment>>,
+    /// The last of `live` is closed: the next record begins a new one.
+    closed: bool,
+    /// Where in it the next record goes.
+    offset: u64,
+    /// Written since the last commit.
+    unsynced: Vec<Arc<Segment>>,
+    /// Retired segment files, by number, ready for reuse.
+    pool: Vec<Segment>,
+    next_lsn: u64,
+    next_seq: u64,
+    /// Bytes in closed live segments.
+    closed_bytes: u64,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct Commits {
+    durable: u64,
+    syncing: bool,
+    failed: Option<i32>,
+}
+
+/// The journal of a mounted volume.
+pub struct Journal {
+    lower: Arc<dyn Lower>,
+    dir: Fd,
+    state_fd: Fd,
+    key: Key,
+    /// Must commits reach the disk? Not in `process` durability.
+    power: bool,
+    appender: Mutex<Appender>,
+    commits: Mutex<Commits>,
+    committed: Condvar,
+    last_lsn: AtomicU64,
+    pending_bytes: AtomicU64,
+}
+
+/// A record found at replay.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The record.
+    pub record: Record,
+    /// Its payload's place: segment and offset.
+    pub segment: Arc<Segment>,
+    /// Offset of the payload in the segment.
+    pub payload_at: u64,
+    /// The payload, without the ciphertexts: entries, or a path.
+    pub head: Vec<u8>,
+}
+
+/// What opening a journal found.
+pub struct Opened {
+    /// The journal, ready for records once the found ones are applied.
+    pub journal: Journal,
+    /// The state before this session.
+    pub previous: State,
+    /// Records to be applied, in order.
+    pub records: Vec<Replayed>,
+}
+
+impl Journal {
+    /// Makes the journal of a new volume.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn create(lower: &dyn Lower, root: &Fd, key: &Key) -> Result<()> {
+        lower.mkdir(root, JOURNAL_DIR.as_ref(), 0o700)?;
+        let dir = lower.open(root, JOURNAL_DIR.as_ref(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let fd = lower.open(&dir, STATE_FILE.as_ref(), flags, 0o600)?;
+        let mut page = vec![0u8; 4096];
+        page[..128].copy_from_slice(&State::NEW.encode(key));
+        page[512..640].copy_from_slice(&State::NEW.encode(key));
+        lower.pwrite(&fd, &page, 0)?;
+        lower.fsync(&fd)?;
+        Ok(lower.fsync(&dir)?)
+    }
+
+    /// Opens the directory and the state file; the caller locks the latter before it goes on.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn open_files(lower: &dyn Lower, root: &Fd) -> Result<(Fd, Fd)> {
+        let dir = lower.open(root, JOURNAL_DIR.as_ref(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let state = lower.open(&dir, STATE_FILE.as_ref(), libc::O_RDWR, 0)?;
+        Ok((dir, state))
+    }
+
+    /// Opens the journal and reads what a session that died has left. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the state is not authentic; those of the lower filesystem.
+    pub fn open(lower: Arc<dyn Lower>, dir: Fd, state_fd: Fd, key: Key, power: bool) -> Result<Opened> {
+        let previous = State::read(&*lower, &state_fd, &key)?;
+        let scan = scan(&*lower, &dir, &key, &previous)?;
+        let appender = Appender {
+            closed_bytes: scan.bytes,
+            live: scan.segments,
+            closed: true,
+            offset: 0,
+            unsynced: Vec::new(),
+            pool: Vec::new(),
+            next_lsn: scan.next_lsn,
+            next_seq: scan.next_seq,
+            state: previous,
+        };
+        let pending_bytes = AtomicU64::new(scan.bytes);
+        let last_lsn = AtomicU64::new(scan.next_lsn - 1);
+        let commits = Mutex::new(Commits { durable: scan.next_lsn - 1, ..Commits::default() });
+        let (appender, committed) = (Mutex::new(appender), Condvar::new());
+        let journal = Journal {
+            lower,
+            dir,
+            state_fd,
+            key,
+            power,
+            appender,
+            commits,
+            committed,
+            last_lsn,
+            pending_bytes,
+        };
+        Ok(Opened { journal, previous, records: scan.records })
+    }
+
+    /// Marks the volume as in use.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn begin_session(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        let mut state = appender.state;
+        state.mounted = true;
+        state.pid = std::process::id();
+        if !appender.state.mounted {
+            // Touching the file reads the lower filesystem's own clock, which is what its ctimes follow.
+            self.write_state(&mut appender, state)?;
+            state.began = self.lower.fstat(&self.state_fd)?.ctime;
+        }
+        self.write_state(&mut appender, state)
+    }
+
+    /// The session's recovery is complete: from now on it counts as begun now.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn recovered(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        let state = appender.state;
+        self.write_state(&mut appender, state)?;
+        let state = State { began: self.lower.fstat(&self.state_fd)?.ctime, ..appender.state };
+        self.write_state(&mut appender, state)
+    }
+
+    /// Marks the volume as no longer in use and deletes every segment. All must be applied before.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn end_session(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        let (first_live, first_lsn) = (appender.next_seq, appender.next_lsn);
+        let state = State { mounted: false, first_live, first_lsn, pid: 0, ..appender.state };
+        self.write_state(&mut appender, state)?;
+        appender.live.clear();
+        appender.unsynced.clear();
+        appender.pool.clear();
+        for entry in self.lower.read_dir(&self.dir)? {
+            if segment_seq(&entry.name).is_some() {
+                self.lower.unlink(&self.dir, &entry.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&self, appender: &mut Appender, mut state: State) -> Result<()> {
+        state.counter = appender.state.counter + 1;
+        state.write(&*self.lower, &self.state_fd, &self.key)?;
+        self.lower.fdatasync(&self.state_fd)?;
+        appender.state = state;
+        Ok(())
+    }
+
+    /// Appends a record. `buf` begins with [`RECORD_HEADER`] free bytes; the payload follows them.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the journal is then as if nothing had been appended.
+    pub fn append(&self, record: &Record, buf: &mut [u8]) -> Result<Appended> {
+        let digest = record::digest(&buf[RECORD_HEADER..], &self.key);
+        let mut appender = self.appender.lock();
+        let full = appender.offset > 0 && appender.offset + buf.len() as u64 > SEGMENT_SIZE;
+        if appender.closed || full {
+            self.begin_segment(&mut appender)?;
+        }
+        let segment = Arc::clone(appender.live.last().expect("a segment was just made sure of"));
+        let at = record::Position { lsn: appender.next_lsn, segment: segment.seq };
+        let header = record.encode(at, buf.len() - RECORD_HEADER, &digest, &self.key);
+        buf[..RECORD_HEADER].copy_from_slice(&header);
+        let fd = segment.fd.as_ref().expect("live segments have files");
+        self.lower.pwrite(fd, buf, appender.offset)?;
+        if appender.unsynced.last().is_none_or(|s| s.seq != segment.seq) {
+            appender.unsynced.push(Arc::clone(&segment));
+        }
+        let payload_at = appender.offset + RECORD_HEADER as u64;
+        appender.offset += buf.len() as u64;
+        appender.next_lsn += 1;
+        self.pending_bytes.store(appender.closed_bytes + appender.offset, Ordering::Relaxed);
+        self.last_lsn.store(at.lsn, Ordering::Release);
+        Ok(Appended { lsn: at.lsn, segment, payload_at })
+    }
+
+    fn begin_segment(&self, appender: &mut Appender) -> Result<()> {
+        let seq = appender.next_seq;
+        let name = segment_name(seq);
+        let fd = match appender.pool.pop() {
+            Some(old) => {
+                self.lower.rename(&self.dir, &segment_name(old.seq), &self.dir, &name, 0)?;
+                old.fd.expect("pooled segments have files")
+            }
+            None => {
+                let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
+                self.lower.open(&self.dir, &name, flags, 0o600)?
+            }
+        };
+        // A segment that the directory does not name after a power cut holds nothing for a replay.
+        if self.power {
+            self.lower.fsync(&self.dir)?;
+        }
+        appender.closed_bytes += appender.offset;
+        appender.live.push(Arc::new(Segment { fd: Some(fd), seq, first_lsn: appender.next_lsn }));
+        appender.next_seq += 1;
+        appender.offset = 0;
+        appender.closed = false;
+        Ok(())
+    }
+
+    /// Number of the last record.
+    pub fn last_lsn(&self) -> u64 {
+        self.last_lsn.load(Ordering::Acquire)
+    }
+
+    /// Bytes and segments waiting for a checkpoint.
+    pub fn pending(&self) -> (u64, usize) {
+        let appender = self.appender.lock();
+        (appender.closed_bytes + appender.offset, appender.live.len())
+    }
+
+    /// Bytes waiting for a checkpoint, without asking anybody.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns once all records up to `lsn` are durable. One caller syncs for all who wait.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem. After a failed sync every later commit fails as well: nobody knows what
+    /// the disk holds, and only a new mount finds out.
+    pub fn commit(&self, lsn: u64) -> Result<()> {
+        if !self.power {
+            return Ok(());
+        }
+        let mut commits = self.commits.lock();
+        loop {
+            if let Some(errno) = commits.failed {
+                return Err(Error::errno(errno));
+            }
+            if commits.durable >= lsn {
+                return Ok(());
+            }
+            if !commits.syncing {
+                break;
+            }
+            self.committed.wait(&mut commits);
+        }
+        commits.syncing = true;
+        drop(commits);
+        let synced = self.sync_segments();
+        let mut commits = self.commits.lock();
+        commits.syncing = false;
+        match &synced {
+            Ok(upto) => commits.durable = commits.durable.max(*upto),
+            Err(e) => commits.failed = Some(e.raw_os_error().unwrap_or(libc::EIO)),
+        }
+        drop(commits);
+        self.committed.notify_all();
+        synced.map(drop).map_err(Error::from)
+    }
+
+    fn sync_segments(&self) -> std::io::Result<u64> {
+        let (segments, upto) = {
+            let mut appender = self.appender.lock();
+            (std::mem::take(&mut appender.unsynced), appender.next_lsn - 1)
+        };
+        for segment in &segments {
+            self.lower.fdatasync(segment.fd.as_ref().expect("live segments have files"))?;
+        }
+        Ok(upto)
+    }
+
+    /// Closes the segment in use and returns all that are live now, for a checkpoint to [`Journal::retire`].
+    pub fn rotate(&self) -> Vec<Arc<Segment>> {
+        let mut appender = self.appender.lock();
+        if !appender.closed {
+            appender.closed = true;
+            appender.closed_bytes += std::mem::take(&mut appender.offset);
+        }
+        appender.live.clone()
+    }
+
+    /// Declares `segments`, the oldest live ones, dead. All that they tell must lie in place, durably.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn retire(&self, segments: &[Arc<Segment>]) -> Result<()> {
+        let Some(last) = segments.last().map(|s| s.seq) else { return Ok(()) };
+        let mut appender = self.appender.lock();
+        appender.live.retain(|s| s.seq > last);
+        appender.unsynced.retain(|s| s.seq > last);
+        let first_lsn = appender.live.first().map_or(appender.next_lsn, |s| s.first_lsn);
+        let state = State { first_live: last + 1, first_lsn, ..appender.state };
+        self.write_state(&mut appender, state)?;
+        let mut live_bytes = 0;
+        for segment in &appender.live {
+            let fd = segment.fd.as_ref().expect("live segments have files");
+            live_bytes += self.lower.fstat(fd)?.size;
+        }
+        appender.closed_bytes = live_bytes.saturating_sub(appender.offset);
+        self.pending_bytes.store(live_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps the files of dead segments for reuse, or deletes them. Whoever still reads one keeps it from being
+    /// overwritten, not from being deleted.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn recycle(&self, segments: Vec<Arc<Segment>>) -> Result<()> {
+        for segment in segments {
+            let seq = segment.seq;
+            let reused = Arc::try_unwrap(segment).is_ok_and(|free| self.pool(free));
+            if !reused {
+                self.lower.unlink(&self.dir, &segment_name(seq))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a segment file for reuse; says whether there was room for it.
+    fn pool(&self, segment: Segment) -> bool {
+        let mut appender = self.appender.lock();
+        let room = appender.pool.len() < POOL;
+        if room {
+            appender.pool.push(segment);
+        }
+        room
+    }
+}
+
+struct Scan {
+    segments: Vec<Arc<Segment>>,
+    records: Vec<Replayed>,
+    bytes: u64,
+    next_lsn: u64,
+    next_seq: u64,
+}
+
+/// Reads the live segments until the first record that is missing, torn or out of order.
+fn scan(lower: &dyn Lower, dir: &Fd, key: &Key, state: &State) -> Result<Scan> {
+    let mut seqs: Vec<u64> = lower.read_dir(dir)?.iter().filter_map(|e| segment_seq(&e.name)).collect();
+    seqs.sort_unstable();
+    let newest = seqs.last().map_or(0, |s| s + 1);
+    let mut scan = Scan {
+        segments: Vec::new(),
+        records: Vec::new(),
+        bytes: 0,
+        next_lsn: state.first_lsn,
+        next_seq: newest.max(state.first_live),
+    };
+    let live = seqs.iter().copied().skip_while(|s| *s < state.first_live);
+    for (seq, expected) in live.zip(state.first_live..) {
+        if seq != expected {
+            break;
+        }
+        let fd = lower.open(dir, &segment_name(seq), libc::O_RDWR, 0)?;
+        let mut bytes = vec![0; lower.fstat(&fd)?.size as usize];
+        let n = lower.pread(&fd, &mut bytes, 0)?;
+        let segment = Arc::new(Segment { fd: Some(fd), seq, first_lsn: scan.next_lsn });
+        scan.segments.push(Arc::clone(&segment));
+        scan.bytes += n as u64;
+        scan_segment(&mut scan, &segment, &bytes[..n], key);
+    }
+    Ok(scan)
+}
+
+fn scan_segment(scan: &mut Scan, segment: &Arc<Segment>, bytes: &[u8], key: &Key) {
+    let mut at = 0;
+    while let Some((record, position, payload)) = record::decode(&bytes[at..], key) {
+        if position.segment != segment.seq || position.lsn != scan.next_lsn {
+            return;
+        }
+        scan.next_lsn = position.lsn + 1;
+        let head = if record.kind == Kind::Path {
+            payload.len()
+        } else {
+            record.ciphertext_at(0).min(payload.len())
+        };
+        scan.records.push(Replayed {
+            record,
+            segment: Arc::clone(segment),
+            payload_at: (at + RECORD_HEADER) as u64,
+            head: payload[..head].to_vec(),
+        });
+        at += RECORD_HEADER + payload.len();
+    }
+}

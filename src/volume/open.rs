@@ -1,0 +1,172 @@
+//! A volume as a whole: made, opened, closed.
+//!
+//! Opening is one fixed order: config, volume key, MAC, lock, journal, recovery. Nothing of the volume is
+//! believed before the config's MAC holds, and nothing is served before a crash is made good.
+
+use super::config::{Config, Settings};
+use super::dirrec::{RECORD, Record};
+use super::journal::{Journal, Opened, State};
+use super::keys::{VolumeKeys, journal_key};
+use super::lower::{Fd, Lower, SystemLower, open_root};
+use super::recover::{Recovery, RecoveryReport};
+use super::replay::{ReplayReport, replay};
+use super::store::FileStore;
+use super::{Error, Result};
+use crate::crypto::{Cipher, random};
+use crate::keys::{CacheLimits, Context, KeyProvider, Keyring, Purpose};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a mount survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Power cuts: an overwritten block reads as before or after.
+    #[default]
+    Power,
+    /// Killed daemons only: no disk flush but those an fsync asks for.
+    Process,
+}
+
+/// How a volume is to be opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// What the mount survives.
+    pub durability: Durability,
+    /// Bounds of the data-key cache.
+    pub cache: CacheLimits,
+}
+
+/// What was done about a session that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// The journal.
+    pub replay: ReplayReport,
+    /// The files.
+    pub files: RecoveryReport,
+}
+
+/// An open volume. Whoever holds it owns the lower directory; [`FileStore::close`] lets it go.
+pub struct Volume {
+    /// The lower filesystem's calls.
+    pub lower: Arc<dyn Lower>,
+    /// The lower directory.
+    pub root: Fd,
+    /// What the volume is.
+    pub config: Config,
+    /// What seals names, records, link targets and attributes.
+    pub keys: VolumeKeys,
+    /// The data keys.
+    pub keyring: Arc<Keyring>,
+    /// The content of regular files.
+    pub store: FileStore,
+    /// What was done about a session that died, if the last one did.
+    pub recovered: Option<Recovered>,
+}
+
+impl Volume {
+    /// Makes a volume in the empty directory `dir`, its volume key wrapped by the key that `cmk` names.
+    ///
+    /// The config is written last: a directory is a volume once it has one.
+    ///
+    /// # Errors
+    /// [`Error::Volume`] if the directory is not empty; key errors; those of the lower filesystem.
+    pub fn create(
+        dir: &Path,
+        provider: &dyn KeyProvider,
+        kms: &str,
+        cmk: &str,
+        cipher: Cipher,
+    ) -> Result<Config> {
+        let lower = SystemLower;
+        let root = open_root(dir)?;
+        if let Some(entry) = lower.read_dir(&root)?.iter().find(|e| e.name != "." && e.name != "..") {
+            let what =
+                if entry.name == super::config::CONFIG { "is a volume already" } else { "is not empty" };
+            return Err(Error::Volume(format!(
+                "{} {what}: a new volume wants an empty directory",
+                dir.display()
+            )));
+        }
+        let info = provider.resolve(cmk)?;
+        let volume_id = random::array::<16>();
+        let context = Context { volume: volume_id, purpose: Purpose::Volume };
+        let (volume_key, wrapped) = provider.generate(&info.arn, &context)?;
+        let keys = VolumeKeys::new(&volume_key, volume_id);
+        Journal::create(&lower, &root, &journal_key(&volume_key))?;
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let record = lower.open(&root, OsStr::new(RECORD), flags, 0o400)?;
+        lower.pwrite(&record, &keys.seal_record(&Record::root()), 0)?;
+        lower.fsync(&record)?;
+        lower.fsync(&root)?;
+        let settings = Settings { volume_id, cipher, kms: kms.to_owned(), cmk: info.arn, wrapped };
+        Config::create(&lower, &root, settings, &volume_key)
+    }
+
+    /// Opens the volume in `dir`, through the calls of `lower`, with keys from `provider`.
+    ///
+    /// # Errors
+    /// [`Error::Volume`] if there is none, or it is of a newer format; [`Error::InUse`] if another process has
+    /// it open; [`Error::Corrupt`] if its config, journal or records were altered; key errors; those of the
+    /// lower filesystem.
+    pub fn open(
+        lower: Arc<dyn Lower>,
+        dir: &Path,
+        provider: Arc<dyn KeyProvider>,
+        options: Options,
+    ) -> Result<Volume> {
+        let root = open_root(dir)?;
+        let unverified = Config::read(&*lower, &root)?;
+        let context = Context { volume: *unverified.volume_id(), purpose: Purpose::Volume };
+        let volume_key = match provider.unwrap_key(unverified.wrapped(), &context) {
+            Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => {
+                return Err(Error::corrupt(
+                    super::config::CONFIG,
+                    format_args!("the volume key does not unwrap: {e}"),
+                ));
+            }
+            other => other?,
+        };
+        let config = unverified.verify(&volume_key)?;
+        let keys = VolumeKeys::new(&volume_key, *config.volume_id());
+        let cmk = config.cmk().to_owned();
+        let keyring = Keyring::new(provider, cmk, *config.volume_id(), config.cipher(), options.cache);
+        let keyring = Arc::new(keyring);
+        let power = options.durability == Durability::Power;
+        let (journal, recovered) = open_journal(&lower, &root, journal_key(&volume_key), &keyring, power)?;
+        let store = FileStore::new(Arc::clone(&lower), Arc::clone(&keyring), journal, power);
+        store.start_background()?;
+        Ok(Volume { lower, root, config, keys, keyring, store, recovered })
+    }
+}
+
+/// Locks the volume, replays its journal and mends what a dead session left behind.
+fn open_journal(
+    lower: &Arc<dyn Lower>,
+    root: &Fd,
+    key: crate::crypto::Key,
+    keyring: &Keyring,
+    power: bool,
+) -> Result<(Journal, Option<Recovered>)> {
+    let (dir, state) = Journal::open_files(&**lower, root)?;
+    if !lower.try_lock(&state)? {
+        let pid = State::read(&**lower, &state, &key).map_or(0, |s| s.pid);
+        return Err(Error::InUse { pid });
+    }
+    let Opened { journal, previous, records } = Journal::open(Arc::clone(lower), dir, state, key, power)?;
+    journal.begin_session()?;
+    if !previous.mounted {
+        return Ok((journal, None));
+    }
+    log::warn!("the volume was not closed: {} records to bring into place", records.len());
+    let replay = replay(&**lower, root, records)?;
+    let files = Recovery { lower: &**lower, root, keyring, began: previous.began }.run()?;
+    let segments = journal.rotate();
+    journal.retire(&segments)?;
+    journal.recycle(segments)?;
+    if files.skipped == 0 {
+        journal.recovered()?;
+    }
+    log::warn!("recovered: {replay:?}, {files:?}");
+    Ok((journal, Some(Recovered { replay, files })))
+}

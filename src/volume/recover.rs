@@ -1,0 +1,299 @@
+//! After a crash, once the journal is in place: files that the dying session touched are made consistent.
+//!
+//! In normal operation a file whose header and lower size disagree is damage, and a zero tag in a file without
+//! holes an attack. A power cut can leave both in what no fsync has covered. So every file whose ctime lies in
+//! the dead session is looked at once, before the mount serves anything; what was never made durable is cut
+//! back to what is whole, and the header is sealed anew. From then on the strict rules hold again.
+//! `docs/format.md`, "Recovery", has the case table.
+
+use super::apply::cut_in_place;
+use super::block::{BlockCipher, TagEntry};
+use super::geometry::{
+    BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, lower_len, plain_len, plain_len_floor, runs,
+};
+use super::header::{self, Header};
+use super::lower::{Fd, Lower, Stat, Timespec};
+use super::replay::walk;
+use super::store::new_header;
+use super::tags::{TagCache, TagFile};
+use super::{Error, Result};
+use crate::keys::FileKey;
+use crate::keys::Keyring;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Clocks of a lower filesystem may be this coarse, or step back this far.
+const SLACK: i64 = 60;
+/// What the lower kernel may still have held in memory: only files changed this shortly before the end of the
+/// session can hold torn blocks.
+const UNWRITTEN: i64 = 120;
+
+/// What a recovery did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Files the dead session had touched.
+    pub looked_at: usize,
+    /// Files that were sealed at another length, or got holes.
+    pub mended: usize,
+    /// Files that never got their header: empty now.
+    pub emptied: usize,
+    /// Files whose key could not be had; the next mount looks at them again.
+    pub skipped: usize,
+    /// Files that are damaged beyond what a crash can do.
+    pub damaged: usize,
+}
+
+/// What recovery works with.
+pub struct Recovery<'a> {
+    /// The lower filesystem.
+    pub lower: &'a dyn Lower,
+    /// The lower root.
+    pub root: &'a Fd,
+    /// The data keys.
+    pub keyring: &'a Keyring,
+    /// When the dead session began.
+    pub began: Timespec,
+}
+
+impl Recovery<'_> {
+    /// Looks at every file the dead session touched.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn run(&self) -> Result<RecoveryReport> {
+        let mut report = RecoveryReport::default();
+        let mut touched = Vec::new();
+        walk(self.lower, self.root, &mut |dir, name, path| {
+            let stat = self.lower.stat(dir, name)?;
+            if stat.ctime.sec >= self.began.sec - SLACK {
+                touched.push((path.to_owned(), stat.ctime));
+            }
+            Ok(())
+        })?;
+        let end = touched.iter().map(|(_, ctime)| ctime.sec).max().unwrap_or(0);
+        for (path, ctime) in touched {
+            report.looked_at += 1;
+            self.file(&path, ctime.sec >= end - UNWRITTEN, &mut report)?;
+        }
+        self.remove_leftovers(self.root)?;
+        Ok(report)
+    }
+
+    fn file(&self, path: &Path, recent: bool, report: &mut RecoveryReport) -> Result<()> {
+        let fd = super::replay::open_path(self.lower, self.root, path, libc::O_RDWR)?;
+        let stat = self.lower.fstat(&fd)?;
+        let mut page0 = [0u8; BLOCK_LEN];
+        let n = self.lower.pread(&fd, &mut page0, 0)?;
+        if page0[..n].iter().take(1024).all(|b| *b == 0) {
+            log::warn!("{}: its creation never reached the disk; it is empty now", path.display());
+            report.emptied += 1;
+            return self.empty(&fd);
+        }
+        let opened = header::decode(&page0[..n], &path.display(), |id, w| self.keyring.open(id, w));
+        let (header, key) = match opened {
+            Ok(opened) => opened,
+            Err(Error::Key(e)) => {
+                log::error!("{}: not looked at after the crash: {e}", path.display());
+                report.skipped += 1;
+                return Ok(());
+            }
+            Err(e) => {
+                log::error!("{e}");
+                report.damaged += 1;
+                return Ok(());
+            }
+        };
+        let tags = TagCache::new(64);
+        let mut mending = Mending { lower: self.lower, fd: &fd, tags, header, key, sparse: false };
+        if mending.mend(&stat, recent)? {
+            let len = mending.header.slot.sealed_len;
+            log::warn!("{}: sealed at {len} bytes after a crash", path.display());
+            report.mended += 1;
+        }
+        Ok(())
+    }
+
+    fn empty(&self, fd: &Fd) -> Result<()> {
+        let (header, key) = new_header(self.keyring)?;
+        let mut bytes = [0; super::geometry::HEADER_LEN as usize];
+        let (sector, at) = header.encode(&key);
+        bytes[at as usize..at as usize + sector.len()].copy_from_slice(&sector);
+        self.lower.truncate(fd, 0)?;
+        self.lower.pwrite(fd, &bytes, 0)?;
+        Ok(self.lower.fdatasync(fd)?)
+    }
+
+    /// Deletes what was made under a temporary name and never renamed into place.
+    fn remove_leftovers(&self, dir: &Fd) -> Result<()> {
+        for entry in self.lower.read_dir(dir)? {
+            if entry.name == "." || entry.name == ".." || entry.name == super::journal::JOURNAL_DIR {
+                continue;
+            }
+            let is_dir = self.lower.stat(dir, &entry.name)?.is_dir();
+            let leftover = entry.name.as_encoded_bytes().starts_with(b"kmsfs.tmp.");
+            if is_dir {
+                let sub = self.lower.open(dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+                if leftover {
+                    self.remove_temporary(dir, &entry.name, &sub)?
+                } else {
+                    self.remove_leftovers(&sub)?
+                }
+            } else if leftover {
+                self.lower.unlink(dir, &entry.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A temporary directory holds its record and nothing else; one that holds more is left for a person.
+    fn remove_temporary(&self, dir: &Fd, name: &OsStr, sub: &Fd) -> Result<()> {
+        let others = |n: &OsStr| n != "." && n != ".." && !super::replay::is_own_file(n);
+        let inside = self.lower.read_dir(sub)?;
+        if let Some(other) = inside.iter().find(|e| others(&e.name)) {
+            log::error!(
+                "{}: a temporary directory holds {}; left alone",
+                name.display(),
+                other.name.display()
+            );
+            return Ok(());
+        }
+        for entry in inside.iter().filter(|e| e.name != "." && e.name != "..") {
+            self.lower.unlink(sub, &entry.name)?;
+        }
+        Ok(self.lower.rmdir(dir, name)?)
+    }
+}
+
+/// One file being made consistent.
+struct Mending<'a> {
+    lower: &'a dyn Lower,
+    fd: &'a Fd,
+    tags: TagCache,
+    header: Header,
+    key: Arc<FileKey>,
+    /// Holes were found, or made.
+    sparse: bool,
+}
+
+impl Mending<'_> {
+    fn tag_file(&self) -> TagFile<'_> {
+        TagFile { lower: self.lower, fd: self.fd, serial: 0 }
+    }
+
+    fn entries(&self, blocks: std::ops::Range<u64>) -> Result<Vec<TagEntry>> {
+        let mut entries = Vec::new();
+        for run in runs(blocks) {
+            self.tags.load(self.tag_file(), run, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    /// Does `block` read at plaintext length `len`: does it open, or is it a hole where holes may be?
+    fn reads(&self, block: u64, len: usize) -> Result<bool> {
+        let entry = self.entries(block..block + 1)?[0];
+        if entry.is_hole() {
+            return Ok(self.header.slot.sparse);
+        }
+        let mut buf = vec![0; len];
+        if self.lower.pread(self.fd, &mut buf, data_offset(block))? != len {
+            return Ok(false);
+        }
+        let cipher = BlockCipher { key: &self.key, file: &self.header.file_id };
+        Ok(cipher.open(&entry, block, &mut buf).is_ok())
+    }
+
+    /// Returns whether anything had to change.
+    fn mend(&mut self, stat: &Stat, recent: bool) -> Result<bool> {
+        let found = plain_len_floor(stat.size);
+        let mut len = self.whole_length(found)?;
+        let forgotten = self.forget_unwritten(len)?;
+        if recent {
+            len = self.drop_torn(len)?;
+        }
+        let slot = &self.header.slot;
+        let exact = plain_len(stat.size) == Some(len);
+        if exact && slot.sealed_len == len && (slot.sparse || !self.sparse) && !forgotten {
+            return Ok(false);
+        }
+        if !exact {
+            cut_in_place(self.tag_file(), &self.tags, found.max(len + 1), len.next_multiple_of(BLOCK))?;
+            self.lower.truncate(self.fd, lower_len(len))?;
+        }
+        let slot = &mut self.header.slot;
+        slot.generation += 1;
+        slot.sealed_len = len;
+        slot.durable_len = slot.durable_len.min(len);
+        slot.sparse |= self.sparse;
+        let (sector, at) = self.header.encode(&self.key);
+        self.lower.pwrite(self.fd, &sector, at)?;
+        self.lower.fdatasync(self.fd)?;
+        Ok(true)
+    }
+
+    /// How much of the `found` bytes is whole: growth that was not sealed counts up to its first gap, and only
+    /// if the block it continues grew with it.
+    fn whole_length(&mut self, found: u64) -> Result<u64> {
+        let sealed = self.header.slot.sealed_len;
+        let mut len = found;
+        if found > sealed {
+            let tail = sealed / BLOCK;
+            if sealed % BLOCK > 0 && !self.reads(tail, block_len(tail, found))? {
+                return Ok(sealed);
+            }
+            if !self.header.slot.sparse {
+                let grown = blocks_in(sealed)..blocks_in(found);
+                let gap = self.entries(grown.clone())?.iter().position(TagEntry::is_hole);
+                if let Some(at) = gap {
+                    return Ok(((grown.start + at as u64) * BLOCK).max(sealed));
+                }
+            }
+        }
+        if len % BLOCK > 0 && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
+            len -= len % BLOCK;
+        }
+        Ok(len)
+    }
+
+    /// Blocks whose tag reached the disk and whose data never did, not even as an extent, become holes.
+    fn forget_unwritten(&mut self, len: u64) -> Result<bool> {
+        let mut forgotten = false;
+        for run in runs(0..blocks_in(len)) {
+            let entries = self.entries(run.clone())?;
+            self.sparse |= entries.iter().any(TagEntry::is_hole);
+            for (block, _) in run.zip(&entries).filter(|(_, e)| !e.is_hole()) {
+                if block * BLOCK >= self.header.slot.durable_len && self.has_no_data(block)? {
+                    self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
+                    self.sparse = true;
+                    forgotten = true;
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+
+    fn has_no_data(&self, block: u64) -> Result<bool> {
+        let at = data_offset(block);
+        match self.lower.seek(self.fd, at, libc::SEEK_DATA) {
+            Ok(data) => Ok(data >= at + BLOCK),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// A last block that was being rewritten in place when the power went is dropped; so is all behind the
+    /// first such block, none of which any fsync had covered.
+    fn drop_torn(&mut self, len: u64) -> Result<u64> {
+        for block in self.header.slot.durable_len / BLOCK..blocks_in(len) {
+            let hole = self.entries(block..block + 1)?[0].is_hole();
+            if block * BLOCK >= self.header.slot.durable_len
+                && !hole
+                && !self.reads(block, block_len(block, len))?
+            {
+                return Ok(block * BLOCK);
+            }
+        }
+        Ok(len)
+    }
+}

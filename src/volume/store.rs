@@ -1,0 +1,335 @@
+//! The contents of all regular files of a mounted volume: which are open, the journal, the checkpoints.
+
+use super::file::{File, FileKeyId};
+use super::geometry::plain_len_floor;
+use super::header::{self, FileId, Header, Slot};
+use super::journal::Journal;
+use super::lower::{Fd, Lower};
+use super::pending::PendingSync;
+use super::tags::TagCache;
+use super::{Error, PathHint, Result, geometry};
+use crate::crypto::random;
+use crate::keys::Keyring;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Tag pages cached for the whole volume: 32 MiB.
+const TAG_PAGES: usize = 8192;
+/// Journal bytes from which on a checkpoint runs at once.
+const SOFT_LIMIT: u64 = 256 << 20;
+/// Journal bytes from which on writers wait for the checkpoint.
+const HARD_LIMIT: u64 = 1 << 30;
+/// A change reaches its place this long after the last checkpoint at the latest, on an idle machine.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// How often the background thread looks around.
+const TICK: Duration = Duration::from_secs(1);
+/// Openings of different files that proceed at the same time.
+const OPENINGS: usize = 64;
+
+/// What the files of a volume share.
+pub struct Shared {
+    pub(super) lower: Arc<dyn Lower>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) journal: Journal,
+    pub(super) tags: TagCache,
+    pub(super) pending: PendingSync,
+    /// Survive power cuts, not only killed daemons.
+    pub(super) power: bool,
+    /// Number of the current epoch; a checkpoint begins a new one while nobody is between journal and overlay.
+    pub(super) epoch: RwLock<u64>,
+    /// Counts how often all data keys were dropped.
+    pub(super) key_epoch: AtomicU64,
+    live: Mutex<HashMap<FileKeyId, Weak<File>>>,
+    dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
+    openings: Vec<Mutex<()>>,
+    checkpointing: Mutex<()>,
+    wake: Mutex<bool>,
+    woken: Condvar,
+    stop: AtomicBool,
+    background: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The contents of all regular files of a mounted volume. Cheap to clone.
+#[derive(Clone)]
+pub struct FileStore(Arc<Shared>);
+
+impl FileStore {
+    /// A store on `journal`, whose old records have been applied.
+    pub fn new(lower: Arc<dyn Lower>, keyring: Arc<Keyring>, journal: Journal, power: bool) -> FileStore {
+        FileStore(Arc::new(Shared {
+            pending: PendingSync::new(Arc::clone(&lower)),
+            lower,
+            keyring,
+            journal,
+            tags: TagCache::new(TAG_PAGES),
+            power,
+            epoch: RwLock::new(1),
+            key_epoch: AtomicU64::new(0),
+            live: Mutex::default(),
+            dirty: Mutex::default(),
+            openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
+            checkpointing: Mutex::default(),
+            wake: Mutex::new(false),
+            woken: Condvar::new(),
+            stop: AtomicBool::new(false),
+            background: Mutex::default(),
+        }))
+    }
+
+    /// Plaintext size of a file that is not open, from its lower size; what no plaintext has counts as cut.
+    pub fn plain_size(lower_size: u64) -> u64 {
+        plain_len_floor(lower_size)
+    }
+
+    /// The list of small files that must be durable before an fsync returns.
+    pub fn pending(&self) -> &PendingSync {
+        &self.0.pending
+    }
+
+    /// The journal, for its figures.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Files that are open or wait for a checkpoint.
+    pub fn live_files(&self) -> usize {
+        self.0.live.lock().len()
+    }
+
+    /// Gives a lower file that was just created, and is empty, a data key; counts a handle.
+    ///
+    /// # Errors
+    /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
+    pub fn create(&self, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
+        let stat = self.0.lower.fstat(&fd)?;
+        let (header, key) = new_header(&self.0.keyring)?;
+        let id = (stat.dev, stat.ino);
+        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
+        file.open_handle();
+        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    /// The open file of lower inode `id`, opened with `open_lower` if it is not; counts a handle.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the header is not authentic or the lower size is not the sealed one; key errors;
+    /// those of the lower filesystem.
+    pub fn open(
+        &self,
+        id: FileKeyId,
+        hint: Arc<dyn PathHint>,
+        open_lower: &dyn Fn() -> io::Result<Fd>,
+    ) -> Result<Arc<File>> {
+        let _opening = self.0.openings[id.1 as usize % OPENINGS].lock();
+        if let Some(file) = self.live(id) {
+            file.data_key()?;
+            file.open_handle();
+            return Ok(file);
+        }
+        let fd = open_lower()?;
+        let stat = self.0.lower.fstat(&fd)?;
+        let named =
+            || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
+        let mut page0 = [0u8; geometry::BLOCK_LEN];
+        let n = self.0.lower.pread(&fd, &mut page0, 0)?;
+        let (header, key) = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w))?;
+        if header.cipher != self.0.keyring.cipher() {
+            let why = format!("sealed with {}, in a volume of {}", header.cipher, self.0.keyring.cipher());
+            return Err(Error::corrupt(named(), why));
+        }
+        let len = geometry::plain_len(stat.size);
+        if len != Some(header.slot.sealed_len) {
+            let found = len.map_or_else(|| "no length a file can have".to_owned(), |l| format!("{l} bytes"));
+            let why = format!("sealed at {} bytes, but the lower file holds {found}", header.slot.sealed_len);
+            return Err(Error::corrupt(named(), why));
+        }
+        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
+        self.0.tags.seed(file.serial(), &page0[..n]);
+        file.open_handle();
+        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    /// The file of lower inode `id`, if it is open or waits for a checkpoint.
+    pub fn live(&self, id: FileKeyId) -> Option<Arc<File>> {
+        self.0.live.lock().get(&id).and_then(Weak::upgrade)
+    }
+
+    /// Drops every data key, so that the KMS is asked again for each file that is used.
+    pub fn suspend_keys(&self) {
+        self.0.key_epoch.fetch_add(1, Ordering::AcqRel);
+        let live: Vec<Weak<File>> = self.0.live.lock().values().cloned().collect();
+        for file in live.iter().filter_map(Weak::upgrade) {
+            if let Err(e) = file.suspend() {
+                log::error!("{file:?}: its length could not be sealed before its key was dropped: {e}");
+            }
+        }
+    }
+
+    /// Brings everything in the journal into place and empties it.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the journal then keeps what could not be applied.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.0.checkpoint()
+    }
+
+    /// Starts the background work: directory records become durable, the journal comes into place.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start_background(&self) -> Result<()> {
+        let shared = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("kmsfs-checkpoint".into());
+        *self.0.background.lock() = Some(thread.spawn(move || shared.run_background())?);
+        Ok(())
+    }
+
+    /// Ends the background work, brings everything into place, empties the journal and marks the volume as
+    /// closed. All handles must be closed.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the next mount then replays what is left in the journal.
+    pub fn close(&self) -> Result<()> {
+        self.0.stop.store(true, Ordering::Release);
+        self.0.wake();
+        let background = self.0.background.lock().take();
+        if background.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the checkpoint thread died; what it left is brought into place now");
+        }
+        self.0.pending.flush()?;
+        self.0.checkpoint()?;
+        self.0.journal.end_session()
+    }
+}
+
+struct Lazy<'a>(&'a dyn Fn() -> String);
+
+impl std::fmt::Display for Lazy<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&(self.0)())
+    }
+}
+
+/// The header of a new file, with a data key of its own.
+pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::FileKey>)> {
+    let mut file_id: FileId = [0; 16];
+    random::fill(&mut file_id);
+    let (key, wrapped) = keyring.create(&file_id)?;
+    if wrapped.blob.len() > header::MAX_WRAPPED {
+        let why = format!(
+            "the KMS wrapped a data key into {} bytes; a header holds {}",
+            wrapped.blob.len(),
+            header::MAX_WRAPPED
+        );
+        return Err(crate::keys::Error::new(crate::keys::ErrorKind::Unsuitable, why).into());
+    }
+    let slot = Slot {
+        generation: 2,
+        sealed_len: 0,
+        durable_len: 0,
+        sparse: false,
+        key_generation: 1,
+        seals: 0,
+        wrapped,
+    };
+    Ok((Header { file_id, cipher: keyring.cipher(), slot }, key))
+}
+
+impl Shared {
+    /// A file is closed for good.
+    pub(super) fn forget(&self, id: FileKeyId) {
+        let mut live = self.live.lock();
+        // The inode number may be in use again already.
+        if live.get(&id).is_some_and(|weak| weak.strong_count() == 0) {
+            live.remove(&id);
+        }
+    }
+
+    /// The file's first change since the last checkpoint.
+    pub(super) fn mark_dirty(&self, id: FileKeyId) {
+        let file = self.live.lock().get(&id).and_then(Weak::upgrade);
+        if let Some(file) = file {
+            self.dirty.lock().insert(id, file);
+        }
+    }
+
+    /// Holds a writer back while the journal is too long.
+    pub(super) fn throttle(&self) -> Result<()> {
+        let bytes = self.journal.pending_bytes();
+        if bytes >= SOFT_LIMIT {
+            self.wake();
+        }
+        if bytes >= HARD_LIMIT { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn run_background(&self) {
+        let mut last = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            self.wait(TICK);
+            if let Err(e) = self.pending.flush() {
+                log::error!("a directory record could not be made durable: {e}");
+            }
+            let bytes = self.journal.pending_bytes();
+            if bytes > 0 && (bytes >= SOFT_LIMIT || last.elapsed() >= CHECKPOINT_EVERY) {
+                if let Err(e) = self.checkpoint() {
+                    log::error!("checkpoint: {e}; the journal keeps the changes");
+                }
+                last = Instant::now();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        *self.wake.lock() = true;
+        self.woken.notify_all();
+    }
+
+    fn wait(&self, time: Duration) {
+        let mut wake = self.wake.lock();
+        if !*wake {
+            self.woken.wait_for(&mut wake, time);
+        }
+        *wake = false;
+    }
+
+    /// See `docs/format.md`, "Crash order", for why these steps stand in this order.
+    fn checkpoint(&self) -> Result<()> {
+        let _alone = self.checkpointing.lock();
+        let (segments, files) = {
+            let mut epoch = self.epoch.write();
+            *epoch += 1;
+            let files: Vec<Arc<File>> = self.dirty.lock().drain().map(|(_, f)| f).collect();
+            let frozen: Vec<_> = files.into_iter().map(|f| (f.freeze(), f)).collect();
+            (self.journal.rotate(), frozen)
+        };
+        let applied = self.journal.commit(self.journal.last_lsn()).and_then(|()| {
+            for (frozen, file) in files.iter().filter(|(_, f)| !f.is_gone()) {
+                file.checkpoint(frozen)?;
+            }
+            self.journal.retire(&segments)
+        });
+        if let Err(e) = applied {
+            // What was frozen goes back below what has come since, for the next attempt.
+            for (_, file) in &files {
+                file.refreeze();
+            }
+            let mut dirty = self.dirty.lock();
+            for (_, file) in files {
+                dirty.insert(file.id(), file);
+            }
+            return Err(e);
+        }
+        for (frozen, file) in files {
+            file.thaw();
+            drop(frozen);
+        }
+        self.journal.recycle(segments)
+    }
+}

@@ -1,0 +1,10 @@
+//! The real `kmsfs` binary, as a person or a script meets it: results, errors, exit codes, JSON shapes.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crypt;
+mod keys;
+mod keystore;
+mod prompt;
+mod reference;
+mod support;

@@ -1,0 +1,84 @@
+//! A volume in a temporary directory, its key in memory, opened as a mount opens it but without a kernel.
+
+use kmsfs::crypto::{AeadKey, Cipher, Key};
+use kmsfs::fs::{Backing, Filesystem};
+use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
+use kmsfs::volume::lower::SystemLower;
+use kmsfs::volume::{Durability, Options, Volume};
+use std::sync::Arc;
+
+/// A KMS with one key.
+struct OneKey(AeadKey);
+
+impl OneKey {
+    fn new() -> OneKey {
+        OneKey(AeadKey::new(Cipher::Aes256GcmSiv, &Key::from_bytes(&mut [7; 32])))
+    }
+
+    fn aad(context: &Context) -> Vec<u8> {
+        format!("{context:?}").into_bytes()
+    }
+}
+
+impl KeyProvider for OneKey {
+    fn generate(&self, _: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
+        let key = Key::random();
+        let mut blob = key.expose().to_vec();
+        let tag = self.0.seal_in_place(&[0; 12], &OneKey::aad(context), &mut blob);
+        blob.extend(tag);
+        Ok((key, WrappedKey { key_id: [1; 16], material: 1, blob }))
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error> {
+        let invalid = || Error::new(ErrorKind::Invalid, "not a wrapped key of this KMS");
+        let (sealed, tag) = wrapped.blob.split_last_chunk::<16>().ok_or_else(invalid)?;
+        let mut key: [u8; 32] = sealed.try_into().map_err(|_| invalid())?;
+        self.0.open_in_place(&[0; 12], &OneKey::aad(context), &mut key, tag).map_err(|_| invalid())?;
+        Ok(Key::from_bytes(&mut key))
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn resolve(&self, name: &str) -> Result<KeyInfo, Error> {
+        Ok(KeyInfo {
+            arn: name.into(),
+            id: [1; 16],
+            state: KeyState::Enabled,
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+        })
+    }
+
+    fn description(&self) -> String {
+        "one key in memory".into()
+    }
+}
+
+/// A volume that can be opened again and again.
+pub struct Scratch {
+    lower: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// An empty volume.
+    pub fn new() -> Scratch {
+        let lower = tempfile::tempdir().unwrap();
+        Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv).unwrap();
+        Scratch { lower }
+    }
+
+    /// Opens it. What was opened before must have been shut down.
+    pub fn open(&self) -> Filesystem {
+        let opened = Volume::open(
+            Arc::new(SystemLower),
+            self.lower.path(),
+            Arc::new(OneKey::new()),
+            Options { durability: Durability::Process, ..Options::default() },
+        );
+        let Volume { lower, root, keys, store, .. } = opened.unwrap();
+        Filesystem::new(Backing { lower, root, keys, store }).unwrap()
+    }
+}
