@@ -122,6 +122,18 @@ fn chown_of_nothing_and_writes_by_others_take_suid_away() {
     assert_eq!(mode(&fs), 0o755);
 }
 
+/// A daemon that is not root seals the header when the file is closed, and the lower kernel took the bits for it.
+#[test]
+fn suid_set_while_a_file_is_open_survives_its_close() {
+    let scratch = Scratch::new();
+    let fs = scratch.open();
+    let (ino, handle) = create(&fs, ROOT, "f");
+    fs.write(&me(), handle, 0, b"program", false).unwrap();
+    fs.setattr(&me(), ino, None, &SetAttr { mode: Some(0o6755), ..nothing() }).unwrap();
+    fs.release(handle);
+    assert_eq!(fs.getattr(ino, None).unwrap().mode & 0o7777, 0o6755);
+}
+
 #[test]
 fn times_before_1970_and_times_left_alone() {
     let scratch = Scratch::new();

@@ -134,6 +134,21 @@ impl Filesystem {
         inode.saw_mode(without_suidgid(mode));
         Ok(())
     }
+
+    /// Puts back suid and sgid that the lower kernel took away when a daemon that is not root sealed the header:
+    /// to that kernel, any write by an ordinary user is a change of content.
+    pub(super) fn keep_suidgid(&self, inode: &Arc<Inode>, mode: u32) {
+        if self.daemon.is_root() || mode & (libc::S_ISUID | libc::S_ISGID) == 0 {
+            return;
+        }
+        let kept = self.stat(inode).and_then(|st| {
+            let taken = st.mode != mode && st.mode == without_suidgid(mode);
+            if taken { self.chmod(inode, mode & 0o7777) } else { Ok(()) }
+        });
+        if let Err(e) = kept {
+            log::warn!("inode {} lost its set-id bits: {e}", inode.ino);
+        }
+    }
 }
 
 /// Does the request name nothing to change?
