@@ -12,6 +12,7 @@ use super::{
 use crate::{
     crypto::{self, passphrase::Argon2Params},
     kms::{self, Kms, keystore},
+    volume::config::CONFIG,
 };
 
 /// How often a person may try a passphrase at the terminal.
@@ -118,5 +119,21 @@ pub fn parse_cost(text: &str) -> Result<Argon2Params, String> {
     match numbers.as_deref() {
         Ok(&[m_kib, t, p]) => Ok(Argon2Params { m_kib, t, p }),
         _ => Err("expected MEMORY_KIB,PASSES,LANES, as in 65536,3,1".to_owned()),
+    }
+}
+
+/// A directory without a volume is told before anybody is asked for a passphrase.
+///
+/// # Errors
+/// [`Exit::NoVolume`] if `lower` has no config.
+pub fn volume_exists(lower: &Path) -> Result<(), Failure> {
+    let config = lower.join(CONFIG);
+    match config.symlink_metadata() {
+        Ok(_) => Ok(()),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            Err(Failure::new(Exit::NoVolume, format_args!("{} is not a kmsfs volume", lower.display()))
+                .hint("Name the lower directory, or make a volume with `kmsfs init`."))
+        }
+        Err(err) => Err(Failure::io("open", &config, &err)),
     }
 }

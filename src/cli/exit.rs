@@ -44,6 +44,8 @@ pub enum Exit {
     MountFailed = 13,
     /// `kmsfs check` found damage.
     Damaged = 14,
+    /// The directory for a new volume is a volume already, or holds something else.
+    NotEmpty = 15,
 }
 
 /// Every code with the sentence the help page and `docs/cli.md` show for it.
@@ -63,6 +65,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Busy, "already mounted or locked, or the mount point is in use or not empty"),
     (Exit::MountFailed, "the kernel or fusermount3 refused to mount or unmount"),
     (Exit::Damaged, "check found damage"),
+    (Exit::NotEmpty, "the directory for a new volume is a volume already, or not empty"),
 ];
 
 /// Why a command failed: what happened to which file or key, and what to do next.

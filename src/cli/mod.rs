@@ -1,6 +1,6 @@
 //! The command line: prints, prompts, progress. Knows no formats and no cryptography.
 //!
-//! A command is a module with two items, and one line each in [`Command`] and [`Command::run`]:
+//! A command is a module with two items, and one line each in `Command` and `Command::run`:
 //!
 //! ```ignore
 //! /// Help text: what it does, first line short.
@@ -26,12 +26,12 @@
 //!   [`access::open`] unlocks the keystore.
 
 pub mod access;
-//mod check;
+mod check;
 mod completions;
 pub mod exit;
 mod help;
-//mod info;
-//mod init;
+mod info;
+mod init;
 mod key;
 mod keystore;
 pub mod mount;
@@ -75,18 +75,18 @@ struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
-    //    /// Make a volume in an empty directory
-    //    Init(init::Args),
+    /// Make a volume in an empty directory
+    Init(init::Args),
     /// Mount a volume
     Mount(mount::Args),
     /// Unmount a volume
     Umount(umount::Args),
     /// Show mounted volumes and their figures
     Status(status::Args),
-    //    /// Show a volume's or a file's cipher, key and sizes; never a secret
-    //    Info(info::Args),
-    //    /// Read and verify everything in a volume
-    //    Check(check::Args),
+    /// Show a volume's or a file's cipher, key and sizes; never a secret
+    Info(info::Args),
+    /// Read and verify everything in a volume
+    Check(check::Args),
     /// Create, switch, rotate and use keys
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
@@ -98,12 +98,12 @@ enum Command {
 impl Command {
     fn run(&self, global: &Global) -> Result<(), Failure> {
         match self {
-            //            Command::Init(args) => init::run(args, global),
+            Command::Init(args) => init::run(args, global),
             Command::Mount(args) => mount::run(args, global),
             Command::Umount(args) => umount::run(args, global),
             Command::Status(args) => status::run(args, global),
-            //            Command::Info(args) => info::run(args, global),
-            //            Command::Check(args) => check::run(args, global),
+            Command::Info(args) => info::run(args, global),
+            Command::Check(args) => check::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
             Command::Completions(args) => completions::run(args),

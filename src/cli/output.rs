@@ -22,7 +22,7 @@ pub fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
 /// Writes raw bytes to standard output.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn bytes(data: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     finish(out.write_all(data).and_then(|()| out.flush()))
@@ -31,7 +31,7 @@ pub fn bytes(data: &[u8]) -> Result<(), Failure> {
 /// Writes one JSON document, indented for people and ended by a newline.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(format_args!("{value:#}"))
 }
@@ -76,7 +76,7 @@ fn finish(written: io::Result<()>) -> Result<(), Failure> {
 /// goes missing in an empty one, so that it is seen to be empty.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn table(heading: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
     let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
@@ -96,7 +96,7 @@ pub fn table(heading: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
 /// Writes "name  value" lines; fields without a value are left out.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn fields(rows: &[(&str, String)]) -> Result<(), Failure> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {

@@ -7,9 +7,10 @@
 use super::Filesystem;
 use super::errno::{Error, Result};
 use super::inode::{DirId, Inode, Link, LowerKey};
+use super::naming::{EntryKind, entry_kind, looks_encrypted};
 use super::types::{Ino, ROOT};
 use crate::volume::dirrec::{RECORD, Record};
-use crate::volume::lower::{Fd, Stat};
+use crate::volume::lower::{Fd, LowerEntry, Stat};
 use crate::volume::{self, PathHint};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -135,8 +136,23 @@ impl Filesystem {
         Ok(Some(fd))
     }
 
-    /// Reads a directory's record and checks that it belongs where it lies.
-    fn load_id(&self, inode: &Arc<Inode>, fd: &Fd) -> Result<DirId> {
+    /// Reads a directory's record and checks that it belongs where it lies, and that what lies in the directory
+    /// was named under it: the record of a sibling names the right parent too.
+    fn load_id(&self, inode: &Arc<Inode>, fd: &Arc<Fd>) -> Result<DirId> {
+        let id = self.load_record(inode, fd)?;
+        let dir = Dir { inode: Arc::clone(inode), fd: Arc::clone(fd), id };
+        let entries = self.with_owner_access(fd, || self.lower.read_dir(fd))?;
+        let ours = |e: &&LowerEntry| entry_kind(&e.name) == EntryKind::Named && looks_encrypted(&e.name);
+        let mut named = entries.iter().filter(ours).peekable();
+        if named.peek().is_some() && !named.any(|e| self.is_named_in(&dir, e)) {
+            let path = inode.lower_path().unwrap_or_default();
+            let why = "no name in it decrypts: the directory's record belongs to another directory";
+            return Err(volume::Error::corrupt(path.display(), why).into());
+        }
+        Ok(id)
+    }
+
+    fn load_record(&self, inode: &Arc<Inode>, fd: &Fd) -> Result<DirId> {
         if inode.ino == ROOT {
             return Ok(self.read_record(inode, fd)?.id);
         }
@@ -150,7 +166,7 @@ impl Filesystem {
             }
             let record = self.read_record(inode, fd)?;
             drop(names);
-            if record.parent != parent.id && record.previous != parent.id {
+            if !record.belongs_in(&parent.id) {
                 let path = inode.lower_path().unwrap_or_default();
                 let why = "the directory's record names another parent directory";
                 return Err(volume::Error::corrupt(path.display(), why).into());
@@ -175,7 +191,7 @@ impl Filesystem {
         };
         let mut sealed = [0u8; 512];
         let len = self.lower.pread(&file, &mut sealed, 0)?;
-        Ok(self.keys.open_record(&sealed[..len])?)
+        self.keys.open_record(&sealed[..len]).map_err(|e| corrupt(&e))
     }
 
     /// Runs `act` with the place where `inode` is now. While it runs, the entry can neither be renamed nor

@@ -44,6 +44,15 @@ pub(super) fn entry_kind(name: &OsStr) -> EntryKind {
     }
 }
 
+/// Could kmsfs have made this name? Says no to `lost+found` and what desktops leave behind.
+pub(super) fn looks_encrypted(name: &OsStr) -> bool {
+    /// Characters of an encrypted name of one byte.
+    const SHORTEST: usize = 23;
+    let name = name.as_bytes();
+    let base64url = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    name.starts_with(LONG) || (name.len() >= SHORTEST && name.iter().all(base64url))
+}
+
 /// A name for something that is not finished, or no longer wanted: hidden, and never the same twice.
 pub(super) fn temporary_name() -> OsString {
     let mut random = [0u8; 12];
@@ -69,21 +78,28 @@ impl Filesystem {
         Ok(self.keys.encrypt_name(&dir.id, name))
     }
 
+    /// Was `entry` named under the id of `dir`?
+    pub(super) fn is_named_in(&self, dir: &Dir, entry: &LowerEntry) -> bool {
+        self.decrypt(dir, entry).is_ok()
+    }
+
     /// The plaintext name of a lower entry; `None`, logged once, for what kmsfs did not name.
     pub(super) fn plain_name(&self, dir: &Dir, entry: &LowerEntry) -> Option<OsString> {
-        let decrypted = if entry.name.as_bytes().starts_with(LONG) {
-            self.read_sidecar(&dir.fd, &entry.name)
-                .and_then(|long| Ok(self.keys.decrypt_name(&dir.id, &long)?))
-        } else {
-            self.keys.decrypt_name(&dir.id, entry.name.as_bytes()).map_err(Error::from)
-        };
-        match decrypted {
+        match self.decrypt(dir, entry) {
             Ok(name) => Some(name),
             Err(e) => {
                 self.report_foreign(dir.inode.ino, &entry.name, &e);
                 None
             }
         }
+    }
+
+    fn decrypt(&self, dir: &Dir, entry: &LowerEntry) -> Result<OsString> {
+        if entry.name.as_bytes().starts_with(LONG) {
+            let long = self.read_sidecar(&dir.fd, &entry.name)?;
+            return Ok(self.keys.decrypt_long_name(&dir.id, &entry.name, &long)?);
+        }
+        Ok(self.keys.decrypt_name(&dir.id, entry.name.as_bytes())?)
     }
 
     /// Makes the sidecar that a long name needs; nothing for any other name.

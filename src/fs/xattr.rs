@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `system.posix_acl_*` | passed through: the lower kernel and the kernel above both act on them |
 //! | `user.*` | name encrypted, value sealed, kept as `user.kmsfs.*`; files and directories only, as on Linux |
-//! | `trusted.*`, `security.*` | the same, kept as `trusted.kmsfs.*`, which the lower kernel grants to root alone |
+//! | `trusted.*`, `security.*` | the same, kept as `trusted.kmsfs.*` and `security.kmsfs.*`, so the lower kernel says who may |
 //! | `security.capability` | never there: a write would have to look for it, to take the capability away |
 //! | other `system.*` | not supported |
 //!

@@ -175,6 +175,11 @@ impl Config {
 }
 
 impl Unverified {
+    /// All it says: good for showing it, not for believing it.
+    pub fn claimed(&self) -> &Settings {
+        &self.claimed
+    }
+
     /// Who the volume claims to be: the encryption context of its wrapped key.
     pub fn volume_id(&self) -> &VolumeId {
         &self.claimed.volume_id

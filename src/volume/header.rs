@@ -161,6 +161,12 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
     Some(Unverified { bytes: s, header })
 }
 
+/// What a header claims, unverified: good for showing it, not for believing it.
+pub fn claimed(bytes: &[u8]) -> Option<Header> {
+    let headers = bytes.chunks_exact(SECTOR).take(2).filter_map(parse).map(|u| u.header);
+    headers.max_by_key(|header| header.slot.generation)
+}
+
 /// The file id a header claims, unverified: good for finding a file, not for believing it.
 pub fn claimed_file_id(bytes: &[u8]) -> Option<FileId> {
     bytes.chunks_exact(SECTOR).take(2).find_map(parse).map(|u| u.header.file_id)
@@ -277,5 +283,6 @@ mod tests {
     fn the_claimed_id_needs_no_key() {
         assert_eq!(claimed_file_id(&image(&[9])), Some(*b"0123456789abcdef"));
         assert_eq!(claimed_file_id(&[0; 1024]), None);
+        assert_eq!(claimed(&image(&[4, 5])), Some(header(5)), "the newer one");
     }
 }

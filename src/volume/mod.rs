@@ -2,6 +2,7 @@
 
 mod apply;
 mod block;
+pub mod check;
 pub mod config;
 pub mod dirrec;
 mod error;

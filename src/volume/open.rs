@@ -80,7 +80,9 @@ impl Volume {
     ) -> Result<Config> {
         let lower = SystemLower;
         let root = open_root(dir)?;
-        if let Some(entry) = lower.read_dir(&root)?.iter().find(|e| e.name != "." && e.name != "..") {
+        // A freshly made filesystem is not empty: ext4 keeps a place for fsck in it.
+        let ignored = [".", "..", "lost+found"].map(OsStr::new);
+        if let Some(entry) = lower.read_dir(&root)?.iter().find(|e| !ignored.contains(&e.name.as_os_str())) {
             let what =
                 if entry.name == super::config::CONFIG { "is a volume already" } else { "is not empty" };
             return Err(Error::Volume(format!(

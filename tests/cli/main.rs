@@ -8,3 +8,4 @@ mod keystore;
 mod prompt;
 mod reference;
 mod support;
+mod volume;

@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const JOURNAL_DIR: &str = "kmsfs.journal";
 /// A segment is closed before it grows beyond this, unless a single record needs more.
 pub const SEGMENT_SIZE: u64 = 32 << 20;
+/// A commit that finds the segment's file ending here extends it by this much, so that the next commits flush
+/// data only: growing the file each time would cost the lower filesystem a metadata commit on top.
+const EXTEND_BY: usize = 256 << 10;
 /// Retired segments kept for reuse.
 const POOL: usize = 4;
 
@@ -33,13 +36,15 @@ pub struct Segment {
     fd: Option<Fd>,
     seq: u64,
     first_lsn: u64,
+    /// Bytes of records.
+    len: AtomicU64,
 }
 
 impl Segment {
     /// A segment without a file, for the tests of what only passes segments on.
     #[cfg(test)]
     pub fn detached() -> Arc<Segment> {
-        Arc::new(Segment { fd: None, seq: 0, first_lsn: 0 })
+        Arc::new(Segment { fd: None, seq: 0, first_lsn: 0, len: AtomicU64::new(0) })
     }
 
     /// Reads ciphertext out of the segment.
@@ -83,14 +88,14 @@ struct Appender {
     closed: bool,
     /// Where in it the next record goes.
     offset: u64,
+    /// Where its file ends.
+    file_end: u64,
     /// Written since the last commit.
     unsynced: Vec<Arc<Segment>>,
     /// Retired segment files, by number, ready for reuse.
     pool: Vec<Segment>,
     next_lsn: u64,
     next_seq: u64,
-    /// Bytes in closed live segments.
-    closed_bytes: u64,
     state: State,
 }
 
@@ -175,10 +180,10 @@ impl Journal {
         let previous = State::read(&*lower, &state_fd, &key)?;
         let scan = scan(&*lower, &dir, &key, &previous)?;
         let appender = Appender {
-            closed_bytes: scan.bytes,
             live: scan.segments,
             closed: true,
             offset: 0,
+            file_end: 0,
             unsynced: Vec::new(),
             pool: Vec::new(),
             next_lsn: scan.next_lsn,
@@ -283,8 +288,10 @@ impl Journal {
         }
         let payload_at = appender.offset + RECORD_HEADER as u64;
         appender.offset += buf.len() as u64;
+        appender.file_end = appender.file_end.max(appender.offset);
         appender.next_lsn += 1;
-        self.pending_bytes.store(appender.closed_bytes + appender.offset, Ordering::Relaxed);
+        segment.len.store(appender.offset, Ordering::Relaxed);
+        self.pending_bytes.fetch_add(buf.len() as u64, Ordering::Relaxed);
         self.last_lsn.store(at.lsn, Ordering::Release);
         Ok(Appended { lsn: at.lsn, segment, payload_at })
     }
@@ -306,8 +313,9 @@ impl Journal {
         if self.power {
             self.lower.fsync(&self.dir)?;
         }
-        appender.closed_bytes += appender.offset;
-        appender.live.push(Arc::new(Segment { fd: Some(fd), seq, first_lsn: appender.next_lsn }));
+        appender.file_end = self.lower.fstat(&fd)?.size;
+        let (first_lsn, len) = (appender.next_lsn, AtomicU64::new(0));
+        appender.live.push(Arc::new(Segment { fd: Some(fd), seq, first_lsn, len }));
         appender.next_seq += 1;
         appender.offset = 0;
         appender.closed = false;
@@ -321,8 +329,7 @@ impl Journal {
 
     /// Bytes and segments waiting for a checkpoint.
     pub fn pending(&self) -> (u64, usize) {
-        let appender = self.appender.lock();
-        (appender.closed_bytes + appender.offset, appender.live.len())
+        (self.pending_bytes(), self.appender.lock().live.len())
     }
 
     /// Bytes waiting for a checkpoint, without asking anybody.
@@ -369,6 +376,7 @@ impl Journal {
     fn sync_segments(&self) -> std::io::Result<u64> {
         let (segments, upto) = {
             let mut appender = self.appender.lock();
+            self.extend_segment(&mut appender);
             (std::mem::take(&mut appender.unsynced), appender.next_lsn - 1)
         };
         for segment in &segments {
@@ -377,13 +385,24 @@ impl Journal {
         Ok(upto)
     }
 
+    /// Makes room behind the last record. Best effort: without it commits are slower, not wrong.
+    fn extend_segment(&self, appender: &mut Appender) {
+        let end = appender.file_end;
+        if appender.closed || appender.offset < end || end + EXTEND_BY as u64 > SEGMENT_SIZE {
+            return;
+        }
+        let segment = appender.live.last().expect("a segment that is not closed is live");
+        let fd = segment.fd.as_ref().expect("live segments have files");
+        match self.lower.pwrite(fd, &[0; EXTEND_BY], end) {
+            Ok(()) => appender.file_end += EXTEND_BY as u64,
+            Err(e) => log::debug!("the journal could not be extended ahead: {e}"),
+        }
+    }
+
     /// Closes the segment in use and returns all that are live now, for a checkpoint to [`Journal::retire`].
     pub fn rotate(&self) -> Vec<Arc<Segment>> {
         let mut appender = self.appender.lock();
-        if !appender.closed {
-            appender.closed = true;
-            appender.closed_bytes += std::mem::take(&mut appender.offset);
-        }
+        appender.closed = true;
         appender.live.clone()
     }
 
@@ -399,13 +418,8 @@ impl Journal {
         let first_lsn = appender.live.first().map_or(appender.next_lsn, |s| s.first_lsn);
         let state = State { first_live: last + 1, first_lsn, ..appender.state };
         self.write_state(&mut appender, state)?;
-        let mut live_bytes = 0;
-        for segment in &appender.live {
-            let fd = segment.fd.as_ref().expect("live segments have files");
-            live_bytes += self.lower.fstat(fd)?.size;
-        }
-        appender.closed_bytes = live_bytes.saturating_sub(appender.offset);
-        self.pending_bytes.store(live_bytes, Ordering::Relaxed);
+        let bytes = appender.live.iter().map(|s| s.len.load(Ordering::Relaxed)).sum();
+        self.pending_bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -464,7 +478,8 @@ fn scan(lower: &dyn Lower, dir: &Fd, key: &Key, state: &State) -> Result<Scan> {
         let fd = lower.open(dir, &segment_name(seq), libc::O_RDWR, 0)?;
         let mut bytes = vec![0; lower.fstat(&fd)?.size as usize];
         let n = lower.pread(&fd, &mut bytes, 0)?;
-        let segment = Arc::new(Segment { fd: Some(fd), seq, first_lsn: scan.next_lsn });
+        let len = AtomicU64::new(n as u64);
+        let segment = Arc::new(Segment { fd: Some(fd), seq, first_lsn: scan.next_lsn, len });
         scan.segments.push(Arc::clone(&segment));
         scan.bytes += n as u64;
         scan_segment(&mut scan, &segment, &bytes[..n], key);

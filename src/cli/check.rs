@@ -1,0 +1,177 @@
+//! `kmsfs check`: reads and verifies everything in a volume, without a mount.
+
+use std::{
+    io::{IsTerminal, stderr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::{Exit, Failure, Global, access, output, secret::UnlockArgs, show};
+use crate::{
+    keys::LocalProvider,
+    volume::{
+        Options, Volume,
+        check::{self, Observer, Problem, Report, Target},
+        lower::SystemLower,
+    },
+};
+
+/// More readers than this are no faster: the lower filesystem is.
+const READERS_MAX: usize = 8;
+
+/// Arguments of `kmsfs check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Verifies every directory record, name, link target, attribute, file header and
+block, and names each damaged file by its plaintext path as far as that can be
+known. It repairs nothing. A volume that was not closed is first recovered, just
+as by mounting it. A mounted volume is refused: unmount it first.
+
+Ends with 14 if anything is wrong. Progress is shown on a terminal only.
+
+Examples:
+  kmsfs check ~/vault.enc
+  kmsfs check --json ~/vault.enc | jq -r '.problems[].path'")]
+pub struct Args {
+    /// The volume's lower directory
+    lower: PathBuf,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Exit::Damaged`] if anything is wrong; the volume cannot be opened; its key cannot be had.
+pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    access::volume_exists(&args.lower)?;
+    let provider = LocalProvider::new(Arc::new(access::open(global, &args.unlock)?));
+    let volume = Volume::open(Arc::new(SystemLower), &args.lower, Arc::new(provider), Options::default())
+        .map_err(|err| Failure::from(err).context(args.lower.display()))?;
+    let recovered = volume.recovered.is_some();
+    let checked = check(&volume);
+    let closed = volume.store.close();
+    let report = checked?;
+    closed?;
+    if global.json {
+        output::json(&report_json(&args.lower, &volume, &report, recovered))?;
+    } else {
+        print(&report)?;
+    }
+    match report.problems.len() as u64 {
+        0 => Ok(()),
+        n => Err(damaged(&args.lower, &show::count(n, "problem", "problems"))),
+    }
+}
+
+fn check(volume: &Volume) -> Result<Report, Failure> {
+    let target = Target::of(volume);
+    let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+    if !stderr().is_terminal() {
+        return Ok(check::run(&target, readers, &Silent)?);
+    }
+    let progress = Progress::new();
+    progress.0.set_message("looking around");
+    let extent = check::measure(&*volume.lower, &volume.root);
+    progress.begin(extent.bytes);
+    let report = check::run(&target, readers, &progress);
+    progress.0.finish_and_clear();
+    Ok(report?)
+}
+
+fn damaged(lower: &Path, count: &str) -> Failure {
+    Failure::new(Exit::Damaged, format_args!("{}: {count}", lower.display()))
+        .hint("Restore the named files from a backup, through a mount.")
+}
+
+/// Where nobody watches.
+struct Silent;
+
+impl Observer for Silent {
+    fn verified(&self, _bytes: u64) {}
+    fn found(&self, _problem: &Problem) {}
+}
+
+/// A bar with the time that is left, on standard error.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new() -> Progress {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress(bar)
+    }
+
+    fn begin(&self, bytes: u64) {
+        self.0.set_length(bytes);
+        self.0.set_message("");
+        let style =
+            "{bar:30} {percent:>3} %  {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.0.set_style(style);
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn verified(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    fn found(&self, problem: &Problem) {
+        self.0.suspend(|| output::note(format_args!("{}", describe(problem))));
+    }
+}
+
+/// "file /a/b: 1 block does not authenticate: 7 (lower: x/y)".
+fn describe(problem: &Problem) -> String {
+    let lower = output::printable(&problem.lower.display().to_string());
+    let what = output::printable(&problem.what);
+    match &problem.path {
+        Some(path) => {
+            let path = output::printable(&path.display().to_string());
+            format!("{} {path}: {what} (lower: {lower})", problem.kind.word())
+        }
+        None => format!("{} lower {lower}: {what}", problem.kind.word()),
+    }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    for problem in &report.problems {
+        output::line(format_args!("{}", describe(problem)))?;
+    }
+    let state = if report.problems.is_empty() { "all verified" } else { "the rest verified" };
+    output::line(format_args!(
+        "{} in {}, {}, {}, {}: {state}",
+        show::size(report.bytes),
+        show::count(report.files, "file", "files"),
+        show::count(report.directories, "directory", "directories"),
+        show::count(report.symlinks, "symlink", "symlinks"),
+        show::count(report.others, "other", "others"),
+    ))
+}
+
+fn report_json(lower: &Path, volume: &Volume, report: &Report, recovered: bool) -> Value {
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "kind": problem.kind.word(), "what": problem.what,
+                "path": problem.path.as_ref().map(|path| path.display().to_string()),
+                "lower": problem.lower.display().to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "lower": lower, "volume": show::hex(volume.config.volume_id()), "clean": problems.is_empty(),
+        "directories": report.directories, "files": report.files, "symlinks": report.symlinks,
+        "others": report.others, "bytes": report.bytes, "leftovers": report.leftovers,
+        "recovered": recovered, "problems": problems,
+    })
+}

@@ -1,0 +1,120 @@
+//! `kmsfs init`: a new volume, and the keystore with it where there is none.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::json;
+
+use super::{Exit, Failure, Global, access, output, secret::UnlockArgs, show};
+use crate::{
+    crypto::Cipher,
+    keys::LocalProvider,
+    kms::{DEFAULT_ALIAS, Kms},
+    volume::{Volume, config::CONFIG},
+};
+
+/// Where the keys of a volume come from; the keystore's place is the user's affair, not the volume's.
+const LOCAL_KMS: &str = "local:";
+
+/// Arguments of `kmsfs init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ciphers:
+  aes-256-gcm-siv     safest: a repeated nonce reveals no more than equality
+  aes-256-gcm         fastest where the processor has AES
+  chacha20-poly1305   fast where it has not
+
+Examples:
+  kmsfs init ~/vault.enc
+  kmsfs init --key alias/work --cipher aes-256-gcm ~/work.enc
+  kmsfs init --passphrase-file pw ~/vault.enc
+
+If there is no keystore and no --key is named, the keystore is made too, and the
+passphrase given or asked for becomes its first slot.")]
+pub struct Args {
+    /// An empty directory for the ciphertext; made if it does not exist
+    lower: PathBuf,
+    /// The key that wraps the volume's keys: an id, an ARN or an alias
+    #[arg(long, visible_alias = "cmk", value_name = "KEY", default_value = DEFAULT_ALIAS)]
+    key: String,
+    /// The cipher of file contents
+    #[arg(long, default_value = "aes-256-gcm-siv", value_parser = str::parse::<Cipher>)]
+    cipher: Cipher,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The directory is not empty, the keystore does not open, the key cannot serve, or nothing can be written.
+pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    // Before anybody is asked for a passphrase, and before a keystore is made for nothing.
+    refuse_occupied(&args.lower)?;
+    let kms = keystore(args, global)?;
+    make_directory(&args.lower)?;
+    let keystore = kms.path().to_owned();
+    let provider = LocalProvider::new(Arc::new(kms));
+    let config = Volume::create(&args.lower, &provider, LOCAL_KMS, &args.key, args.cipher)
+        .map_err(|err| Failure::from(err).context(args.lower.display()))?;
+    if global.json {
+        return output::json(&json!({
+            "lower": args.lower, "volume": show::hex(config.volume_id()), "cipher": config.cipher().to_string(),
+            "cmk": config.cmk(), "keystore": keystore,
+        }));
+    }
+    output::note(format_args!(
+        "Made the volume {}, {} under {}.\nTo mount it: kmsfs mount {} MOUNTPOINT",
+        args.lower.display(),
+        config.cipher(),
+        args.key,
+        args.lower.display()
+    ));
+    Ok(())
+}
+
+/// The keystore; a new one if there is none and no key of it is named.
+fn keystore(args: &Args, global: &Global) -> Result<Kms, Failure> {
+    let path = access::path(global)?;
+    if args.key != DEFAULT_ALIAS || path.exists() {
+        return access::open(global, &args.unlock);
+    }
+    let kms = access::create(&path, &args.unlock.source(), "", None)?;
+    output::note(format_args!(
+        "Made the keystore {}. Back it up: without it the volume cannot be read.",
+        path.display()
+    ));
+    Ok(kms)
+}
+
+fn refuse_occupied(lower: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(lower) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(Failure::io("use the directory", lower, &err)),
+    };
+    if lower.join(CONFIG).symlink_metadata().is_ok() {
+        let message = format!("{} is a volume already", lower.display());
+        return Err(Failure::new(Exit::NotEmpty, message).hint("To see what it is: kmsfs info"));
+    }
+    if entries.count() > 0 {
+        return Err(Failure::new(Exit::NotEmpty, format_args!("{} is not empty", lower.display()))
+            .hint("A volume begins in an empty directory; copy files into its mount afterwards."));
+    }
+    Ok(())
+}
+
+/// Makes the directory, for its owner alone, and its name durable.
+fn make_directory(lower: &Path) -> Result<(), Failure> {
+    if lower.is_dir() {
+        return Ok(());
+    }
+    let parent = lower.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(lower);
+    made.and_then(|()| File::open(parent)?.sync_all())
+        .map_err(|err| Failure::io("make the directory", lower, &err))
+}
