@@ -16,12 +16,15 @@ impl Filesystem {
     /// Attributes; through the handle where one is given, for a file that has no name left.
     pub fn getattr(&self, ino: Ino, handle: Option<Handle>) -> Result<Attr> {
         let inode = self.inode(ino)?;
+        // Held over the stat: a file closed and sealed between stat and size would leave an outdated size.
+        let live = self.live(&inode);
+        if let Some(file) = &live {
+            file.settle()?;
+        }
         if let Some(open) = handle.and_then(|h| self.handles.file(h).ok()) {
             let st = self.lower.fstat(open.fd())?;
             return Ok(self.attr(&inode, &st));
         }
-        // Held over the stat: a file closed and sealed between stat and size would leave an outdated size.
-        let _live = inode.is_file().then(|| self.store.live(inode.key.pair()));
         let st = self.stat(&inode)?;
         Ok(self.attr(&inode, &st))
     }
@@ -36,6 +39,9 @@ impl Filesystem {
         let inode = self.inode(ino)?;
         if let Some(size) = set.size {
             self.truncate(&inode, handle, size, set)?;
+        }
+        if let Some(file) = self.live(&inode) {
+            file.settle()?;
         }
         // Before the mode: the lower kernel clears suid and sgid of a file that changes hands.
         if set.uid.is_some() || set.gid.is_some() || changes_nothing(set) {
@@ -60,12 +66,13 @@ impl Filesystem {
     /// Attributes in plaintext terms.
     pub(super) fn attr(&self, inode: &Inode, st: &Stat) -> Attr {
         inode.saw_mode(st.mode);
-        let (mut size, mut mtime) = (st.size, st.mtime);
+        let (mut size, mut mtime, mut ctime) = (st.size, st.mtime, st.ctime);
         match st.kind() {
             libc::S_IFREG => match self.store.live(inode.key.pair()) {
                 Some(file) => {
                     size = file.len();
                     mtime = file.mtime().unwrap_or(mtime);
+                    ctime = file.changed().map_or(ctime, |changed| ctime.max(changed));
                 }
                 None => size = FileStore::plain_size(st.size),
             },
@@ -78,7 +85,7 @@ impl Filesystem {
             blocks: st.blocks,
             atime: st.atime,
             mtime,
-            ctime: st.ctime,
+            ctime,
             mode: st.mode,
             nlink: u32::try_from(st.nlink).unwrap_or(u32::MAX),
             uid: st.uid,

@@ -225,14 +225,16 @@ impl Filesystem {
     fn begin_file(&self, dir: &Dir, lower: &OsStr, fd: Fd) -> Result<(Attr, OpenFile)> {
         let st: Stat = self.lower.fstat(&fd)?;
         let inode = self.enter_new(dir, lower, &st);
-        match self.store.create(fd, Arc::clone(&inode) as _) {
-            Ok(file) => Ok((self.attr(&inode, &st), OpenFile::new(inode, file))),
-            Err(e) => {
-                inode.remove_link(&dir.inode, lower, None);
-                self.forget(inode.ino, 1);
-                Err(e.into())
-            }
-        }
+        let begun = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _).and_then(|file| {
+            // Only now: writing the header moved the times.
+            let st = self.lower.fstat(file.fd())?;
+            Ok((self.attr(&inode, &st), OpenFile::new(Arc::clone(&inode), file)))
+        });
+        begun.map_err(|e| {
+            inode.remove_link(&dir.inode, lower, None);
+            self.forget(inode.ino, 1);
+            e.into()
+        })
     }
 
     /// Makes an entry by `call`, its sidecar before it. If it was there already, so was the sidecar.

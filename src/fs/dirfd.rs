@@ -145,8 +145,8 @@ impl Filesystem {
         let ours = |e: &&LowerEntry| entry_kind(&e.name) == EntryKind::Named && looks_encrypted(&e.name);
         let mut named = entries.iter().filter(ours).peekable();
         if named.peek().is_some() && !named.any(|e| self.is_named_in(&dir, e)) {
-            let path = inode.lower_path().unwrap_or_default();
-            let why = "no name in it decrypts: the directory's record belongs to another directory";
+            let path = inode.lower_path().unwrap_or_default().join(RECORD);
+            let why = "no name beside it decrypts: the directory's record belongs to another directory";
             return Err(volume::Error::corrupt(path.display(), why).into());
         }
         Ok(id)

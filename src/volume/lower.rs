@@ -526,6 +526,11 @@ impl Lower for SystemLower {
 
     fn utimens(&self, fd: &Fd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
         let times = [timespec(atime), timespec(mtime)];
+        // SAFETY: `times` holds two entries.
+        match check(unsafe { libc::futimens(fd.raw(), times.as_ptr()) }) {
+            Err(e) if e.raw_os_error() == Some(libc::EBADF) => {}
+            other => return other,
+        }
         let path = proc_path(fd, OsStr::new(""))?;
         // SAFETY: `path` is NUL-terminated, `times` holds two entries. The /proc link is followed once.
         check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), times.as_ptr(), 0) })

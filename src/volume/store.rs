@@ -101,15 +101,15 @@ impl FileStore {
         self.0.live.lock().len()
     }
 
-    /// Gives a lower file that was just created, and is empty, a data key; counts a handle.
+    /// Gives the lower file of inode `id`, just created and empty, a data key and a header; counts a handle.
     ///
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
-    pub fn create(&self, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
-        let stat = self.0.lower.fstat(&fd)?;
+    pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
         let (header, key) = new_header(&self.0.keyring)?;
-        let id = (stat.dev, stat.ino);
-        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
+        let data_key = Arc::clone(&key);
+        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
+        file.write_header(&data_key)?;
         file.open_handle();
         self.0.live.lock().insert(id, Arc::downgrade(&file));
         Ok(file)
@@ -149,7 +149,7 @@ impl FileStore {
             let why = format!("sealed at {} bytes, but the lower file holds {found}", header.slot.sealed_len);
             return Err(Error::corrupt(named(), why));
         }
-        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
+        let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
         self.0.tags.seed(file.serial(), &page0[..n]);
         file.open_handle();
         self.0.live.lock().insert(id, Arc::downgrade(&file));

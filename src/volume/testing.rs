@@ -151,7 +151,8 @@ impl Session {
     pub fn create(&self, name: &str) -> Arc<File> {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let fd = self.lower.open(&self.root, OsStr::new(name), flags, 0o600).expect("a new lower file");
-        self.store.create(fd, Arc::new(Fixed(name.into()))).expect("a new file")
+        let stat = self.lower.fstat(&fd).expect("its inode number");
+        self.store.create((stat.dev, stat.ino), fd, Arc::new(Fixed(name.into()))).expect("a new file")
     }
 
     pub fn open(&self, name: &str) -> Result<Arc<File>> {

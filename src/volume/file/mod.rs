@@ -43,8 +43,8 @@ pub type FileKeyId = (u64, u64);
 struct Inner {
     /// The header's slot as last written, or as it will first be written.
     slot: Slot,
-    /// The lower file has a header.
-    has_header: bool,
+    /// Just created: the lower file is a header and nothing else, and its first slot may be written over.
+    pristine: bool,
     /// The slot differs from what the lower file has, apart from its lengths.
     slot_dirty: bool,
     /// Plaintext length.
@@ -55,6 +55,8 @@ struct Inner {
     layers: Layers,
     /// The modification time, while the lower file's own is not up to date.
     mtime: Option<Timespec>,
+    /// When the journal last took a change that the lower file's ctime does not tell.
+    changed: Option<Timespec>,
     /// The epoch in which the journal was last told the file's path.
     path_epoch: u64,
     /// The file's last record.
@@ -92,7 +94,7 @@ const SEALS_RESERVED: u64 = 1 << 20;
 const SEALS_PER_KEY: u64 = 1 << 31;
 
 impl File {
-    /// A file with `header`; `has_header` tells whether the lower file holds it yet.
+    /// A file with `header`, which the lower file holds; `pristine` if it was just created.
     pub(super) fn new(
         store: Arc<Shared>,
         key: FileKeyId,
@@ -100,17 +102,18 @@ impl File {
         hint: Arc<dyn PathHint>,
         header: Header,
         data_key: Arc<FileKey>,
-        has_header: bool,
+        pristine: bool,
     ) -> File {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let len = header.slot.sealed_len;
         let inner = Inner {
-            has_header,
+            pristine,
             slot_dirty: false,
             len,
             place_len: len,
             layers: Layers::default(),
             mtime: None,
+            changed: None,
             path_epoch: 0,
             last_lsn: 0,
             sector_for_later: None,
@@ -145,6 +148,11 @@ impl File {
     /// The modification time, where the lower file's own is not up to date.
     pub fn mtime(&self) -> Option<Timespec> {
         self.inner.lock().mtime
+    }
+
+    /// When the content last changed, where the lower file's ctime does not tell.
+    pub fn changed(&self) -> Option<Timespec> {
+        self.inner.lock().changed
     }
 
     /// Tells that the lower file's modification time was just set to `time`.

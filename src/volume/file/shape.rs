@@ -35,7 +35,6 @@ impl File {
 
     /// Grows by a hole. The caller holds the whole file.
     fn grow(&self, key: &FileKey, old: u64, len: u64) -> Result<()> {
-        self.ensure_header(key)?;
         let padded = old.next_multiple_of(BLOCK).min(len);
         if padded > old {
             self.write_blocks(key, old, &vec![0; (padded - old) as usize])?;
@@ -50,6 +49,7 @@ impl File {
                 inner.layers.active.grow_to(len);
                 inner.len = len;
                 inner.mtime = Some(record.mtime);
+                inner.changed = Some(record.mtime);
                 inner.layers.active.mtime = Some(record.mtime);
             });
         }
@@ -105,6 +105,7 @@ impl File {
             }
             inner.len = len;
             inner.mtime = Some(record.mtime);
+            inner.changed = Some(record.mtime);
             inner.layers.active.mtime = Some(record.mtime);
             inner.volatile_from = inner.volatile_from.min(first_dead * BLOCK);
         })
@@ -113,7 +114,6 @@ impl File {
     /// Cuts to whole blocks of which the journal says nothing: the header first, so that a file that is longer
     /// than its header says was cut, not grown.
     fn shrink_in_place(&self, key: &FileKey, len: u64) -> Result<()> {
-        self.ensure_header(key)?;
         let mut inner = self.inner.lock();
         let before = inner.place_len;
         inner.slot.durable_len = inner.slot.durable_len.min(len);
@@ -139,7 +139,6 @@ impl File {
         if at >= end {
             return Ok(());
         }
-        self.ensure_header(&key)?;
         let first = blocks_in(at);
         // A short last block counts as whole where the hole reaches its end.
         let last = if end == file_len { blocks_in(end) } else { end / BLOCK };
@@ -157,6 +156,7 @@ impl File {
         self.record(&record, &mut [0; RECORD_HEADER], |inner, _| {
             inner.layers.active.punch(first..last);
             inner.mtime = Some(record.mtime);
+            inner.changed = Some(record.mtime);
             inner.layers.active.mtime = Some(record.mtime);
         })
     }
@@ -180,8 +180,7 @@ impl File {
         let (first, last) = (at / BLOCK, blocks_in(end));
         let from = data_offset(first);
         let upto = data_offset(last.max(first + 1) - 1) + BLOCK;
-        let key = self.data_key()?;
-        self.ensure_header(&key)?;
+        self.data_key()?;
         self.store.lower.fallocate(&self.fd, libc::FALLOC_FL_KEEP_SIZE, from, upto - from)?;
         self.touched();
         if !keep_size && end > self.len() { self.set_len(end) } else { Ok(()) }
@@ -249,11 +248,7 @@ impl File {
             return Ok(());
         }
         inner.slot.sparse = true;
-        if inner.has_header {
-            self.write_slot(&mut inner, key)?;
-        } else {
-            self.write_header(&mut inner, key)?;
-        }
+        self.write_slot(&mut inner, key)?;
         drop(inner);
         self.touched();
         Ok(())

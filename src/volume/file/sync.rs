@@ -55,23 +55,31 @@ impl File {
         self.seal(false)
     }
 
-    /// Writes the slot if the header does not tell the lower file's length and flags. Without the data key
-    /// nothing has changed since it was taken away; see [`File::suspend`].
+    /// Has the header tell what the file is now, so that closing it later changes no time that `stat` has shown.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn settle(&self) -> Result<()> {
+        self.seal(false)
+    }
+
+    /// Writes the slot if the header does not tell the lower file's length and flags. The modification time
+    /// stays: sealing is no change of content. Without the data key nothing has changed since it was taken away;
+    /// see [`File::suspend`].
     pub(in super::super) fn seal(&self, durable: bool) -> Result<()> {
         let key = self.data_key.lock().clone();
         let mut inner = self.inner.lock();
         let Some(key) = key else { return Ok(()) };
-        if !inner.has_header {
-            return self.write_header(&mut inner, &key);
-        }
         if durable && inner.slot.durable_len != inner.place_len {
             inner.slot.durable_len = inner.place_len;
             inner.slot_dirty = true;
         }
-        if inner.slot.sealed_len != inner.place_len || inner.slot_dirty {
-            self.write_slot(&mut inner, &key)?;
+        if inner.slot.sealed_len == inner.place_len && !inner.slot_dirty {
+            return Ok(());
         }
-        Ok(())
+        let mtime = self.store.lower.fstat(&self.fd)?.mtime;
+        self.write_slot(&mut inner, &key)?;
+        Ok(self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?)
     }
 
     pub(super) fn encode_slot(&self, slot: &Slot, key: &FileKey) -> ([u8; SECTOR], u64) {
@@ -85,23 +93,17 @@ impl File {
         let (sector, at) = self.encode_slot(&inner.slot, key);
         self.store.lower.pwrite(&self.fd, &sector, at)?;
         inner.slot_dirty = false;
+        inner.pristine = false;
         Ok(())
     }
 
-    /// Writes the header of a file that has none yet.
-    pub(super) fn write_header(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
+    /// Writes the header of a file that was just created.
+    pub(in super::super) fn write_header(&self, key: &FileKey) -> Result<()> {
+        let inner = self.inner.lock();
         let mut bytes = [0u8; HEADER_LEN as usize];
         let (sector, at) = self.encode_slot(&inner.slot, key);
         bytes[at as usize..at as usize + SECTOR].copy_from_slice(&sector);
-        self.store.lower.pwrite(&self.fd, &bytes, 0)?;
-        inner.has_header = true;
-        inner.slot_dirty = false;
-        Ok(())
-    }
-
-    pub(super) fn ensure_header(&self, key: &FileKey) -> Result<()> {
-        let mut inner = self.inner.lock();
-        if inner.has_header { Ok(()) } else { self.write_header(&mut inner, key) }
+        Ok(self.store.lower.pwrite(&self.fd, &bytes, 0)?)
     }
 
     /// Appends a record and enters it into the overlay, as one step towards checkpoints.
@@ -127,6 +129,7 @@ impl File {
         let first = inner.layers.active.is_empty();
         enter(&mut inner, &appended);
         inner.last_lsn = appended.lsn;
+        inner.pristine = false;
         drop(inner);
         if first {
             self.store.mark_dirty(self.key);
@@ -191,6 +194,7 @@ impl File {
         inner.layers.frozen = None;
         if inner.layers.is_empty() {
             inner.mtime = None;
+            inner.changed = None;
         }
     }
 

@@ -174,7 +174,8 @@ impl File {
             }
             inner.slot.seals = inner.seals_used + SEALS_RESERVED;
             inner.slot_dirty = true;
-            if inner.has_header {
+            // The first write of a new file brings the slot along.
+            if !inner.pristine {
                 self.write_slot(&mut inner, key)?;
             }
         }
@@ -221,11 +222,8 @@ impl File {
         new_len: u64,
     ) -> Result<bool> {
         let mut inner = self.inner.lock();
-        if inner.has_header {
-            return Ok(false);
-        }
-        if blocks.start > 0 || blocks.end > FIRST_GROUP || inner.slot.sparse {
-            self.write_header(&mut inner, key)?;
+        let simple = blocks.start == 0 && blocks.end <= FIRST_GROUP && !inner.slot.sparse;
+        if !std::mem::take(&mut inner.pristine) || !simple {
             return Ok(false);
         }
         inner.slot.sealed_len = new_len;
@@ -240,11 +238,12 @@ impl File {
         }
         if let Err(e) = self.store.lower.pwrite(&self.fd, &sealed.buf[page0_at..], 0) {
             inner.slot.sealed_len = 0;
-            self.store.lower.truncate(&self.fd, 0)?;
+            drop(inner);
+            self.store.lower.truncate(&self.fd, lower_len(0))?;
+            self.write_header(key)?;
             return Err(e.into());
         }
         self.store.tags.seed(self.serial, &sealed.buf[page0_at..sealed.data_at]);
-        inner.has_header = true;
         inner.slot_dirty = false;
         inner.len = new_len;
         inner.place_len = new_len;
@@ -362,6 +361,7 @@ impl File {
             }
             if !in_place {
                 inner.mtime = Some(mtime);
+                inner.changed = Some(mtime);
                 inner.layers.active.mtime = Some(mtime);
                 inner.len = inner.len.max((run.end * BLOCK).min(new_len));
             }
