@@ -240,6 +240,15 @@ fn offsets_hold_while_entries_come_and_go() {
 }
 
 #[test]
+fn the_root_counts_the_directories_that_are_seen() {
+    let scratch = Scratch::new();
+    let fs = scratch.open();
+    assert_eq!(fs.getattr(ROOT, None).unwrap().nlink, 2);
+    mkdir(&fs, ROOT, "d");
+    assert_eq!(fs.getattr(ROOT, None).unwrap().nlink, 3);
+}
+
+#[test]
 fn names_of_255_bytes_work_and_longer_ones_are_refused() {
     let scratch = Scratch::new();
     let fs = scratch.open();
