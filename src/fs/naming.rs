@@ -114,8 +114,9 @@ impl Filesystem {
 
     /// Removes the sidecar of a long name whose entry is gone. What cannot be removed does no harm.
     pub(super) fn drop_sidecar(&self, dir: &Dir, name: &LowerName) {
-        let Some(sidecar) = &name.sidecar else { return };
-        if let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name) {
+        if let Some(sidecar) = &name.sidecar
+            && let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name)
+        {
             log::debug!("left {} behind: {e}", sidecar.name.display());
         }
     }
