@@ -348,7 +348,6 @@ impl InodeTable {
     }
 
     /// Inodes in the table.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|s| s.lock().len()).sum()
     }

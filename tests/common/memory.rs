@@ -1,11 +1,14 @@
 //! A volume in a temporary directory, its key in memory, opened as a mount opens it but without a kernel.
 
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
 use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
 use kmsfs::volume::lower::SystemLower;
 use kmsfs::volume::{Durability, Options, Volume};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A KMS with one key.
@@ -68,6 +71,11 @@ impl Scratch {
         let lower = tempfile::tempdir().unwrap();
         Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv).unwrap();
         Scratch { lower }
+    }
+
+    /// The lower directory, for those who tamper.
+    pub fn lower(&self) -> &Path {
+        self.lower.path()
     }
 
     /// Opens it. What was opened before must have been shut down.
