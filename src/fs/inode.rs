@@ -362,6 +362,7 @@ fn mix(x: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::volume::lower::Timespec;

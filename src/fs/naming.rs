@@ -116,10 +116,10 @@ impl Filesystem {
 
     /// Removes the sidecar of a long name whose entry is gone. What cannot be removed does no harm.
     pub(super) fn drop_sidecar(&self, dir: &Dir, name: &LowerName) {
-        if let Some(sidecar) = &name.sidecar {
-            if let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name) {
-                log::debug!("left {} behind: {e}", sidecar.name.display());
-            }
+        if let Some(sidecar) = &name.sidecar
+            && let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name)
+        {
+            log::debug!("left {} behind: {e}", sidecar.name.display());
         }
     }
 

@@ -12,11 +12,21 @@ use super::overlay::{Journaled, Overlay};
 use super::tags::{TagCache, TagFile};
 use std::ops::Range;
 
+/// Blocks between two calls of the breather: 1 MiB.
+const BREATH: usize = 256;
+
 /// Applies `overlay` to the lower file, whose plaintext has `place_len` bytes; returns how many it has then.
+/// Calls `breathe` now and then, so that a checkpoint in the background can leave others room.
 ///
 /// # Errors
 /// Those of the lower filesystem; corruption if the journal's own bytes cannot be read back.
-pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u64) -> Result<u64> {
+pub fn apply(
+    file: TagFile<'_>,
+    tags: &TagCache,
+    overlay: &Overlay,
+    place_len: u64,
+    breathe: &mut dyn FnMut() -> Result<()>,
+) -> Result<u64> {
     let mut place_len = place_len;
     if let Some(cut) = overlay.cut {
         place_len = cut_in_place(file, tags, place_len, cut * BLOCK)?;
@@ -25,6 +35,7 @@ pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u
         punch_in_place(file, tags, hole.start..hole.end.min(blocks_in(place_len)))?;
     }
     let mut waiting = overlay.blocks.iter().filter(|(_, j)| !j.in_place).map(|(b, j)| (*b, j)).peekable();
+    let mut since_breath = 0;
     while let Some((first, journaled)) = waiting.next() {
         let mut run = vec![journaled];
         let group_end = group_blocks(group_of(first)).end;
@@ -34,6 +45,11 @@ pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u
             run.push(next);
         }
         write_run(file, tags, first, &run)?;
+        since_breath += run.len();
+        if since_breath >= BREATH {
+            since_breath = 0;
+            breathe()?;
+        }
     }
     if overlay.cut.is_some() {
         place_len = overlay.len;

@@ -238,7 +238,7 @@ impl Mending<'_> {
         let mut len = found;
         if found > sealed {
             let tail = sealed / BLOCK;
-            if sealed % BLOCK > 0 && !self.reads(tail, block_len(tail, found))? {
+            if !sealed.is_multiple_of(BLOCK) && !self.reads(tail, block_len(tail, found))? {
                 return Ok(sealed);
             }
             if !self.header.slot.sparse {
@@ -249,7 +249,7 @@ impl Mending<'_> {
                 }
             }
         }
-        if len % BLOCK > 0 && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
+        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
             len -= len % BLOCK;
         }
         Ok(len)

@@ -93,7 +93,7 @@ fn enter(found: &mut Found, replayed: Replayed) {
 
 fn apply_to(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay) -> Result<()> {
     let before = file.lower.fstat(file.fd)?;
-    apply(file, tags, overlay, plain_len_floor(before.size))?;
+    apply(file, tags, overlay, plain_len_floor(before.size), &mut || Ok(()))?;
     // Later than the record, somebody may have set the time on purpose; that moved the ctime.
     if let Some(mtime) = overlay.mtime.filter(|t| before.ctime < *t) {
         file.lower.utimens(file.fd, SetTime::Omit, SetTime::At(mtime))?;

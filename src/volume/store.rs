@@ -13,7 +13,7 @@ use crate::keys::Keyring;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub struct Shared {
     wake: Mutex<bool>,
     woken: Condvar,
     stop: AtomicBool,
+    /// How many wait for a checkpoint.
+    hurry: AtomicUsize,
     background: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -77,6 +79,7 @@ impl FileStore {
             wake: Mutex::new(false),
             woken: Condvar::new(),
             stop: AtomicBool::new(false),
+            hurry: AtomicUsize::new(0),
             background: Mutex::default(),
         }))
     }
@@ -177,7 +180,10 @@ impl FileStore {
     /// # Errors
     /// Those of the lower filesystem; the journal then keeps what could not be applied.
     pub fn checkpoint(&self) -> Result<()> {
-        self.0.checkpoint()
+        self.0.hurry.fetch_add(1, Ordering::AcqRel);
+        let done = self.0.checkpoint();
+        self.0.hurry.fetch_sub(1, Ordering::AcqRel);
+        done
     }
 
     /// Starts the background work: directory records become durable, the journal comes into place.
@@ -198,6 +204,7 @@ impl FileStore {
     /// Those of the lower filesystem; the next mount then replays what is left in the journal.
     pub fn close(&self) -> Result<()> {
         self.0.stop.store(true, Ordering::Release);
+        self.0.hurry.fetch_add(1, Ordering::AcqRel);
         self.0.wake();
         let background = self.0.background.lock().take();
         if background.is_some_and(|thread| thread.join().is_err()) {
@@ -284,6 +291,11 @@ impl Shared {
                 last = Instant::now();
             }
         }
+    }
+
+    /// Does somebody wait for the checkpoint: an unmount, or writers held back soon?
+    pub(super) fn in_a_hurry(&self) -> bool {
+        self.hurry.load(Ordering::Acquire) > 0 || self.journal.pending_bytes() >= HARD_LIMIT / 4 * 3
     }
 
     fn wake(&self) {

@@ -12,6 +12,10 @@ use crate::keys::FileKey;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a checkpoint leaves the disk to others at most, after each piece.
+const LONGEST_BREATH: Duration = Duration::from_millis(200);
 
 impl File {
     /// Makes the content durable, and everything the file stands on; without `data_only` its attributes too.
@@ -41,7 +45,8 @@ impl File {
     fn sync_lower(&self, data_only: bool) -> Result<()> {
         self.seal(true)?;
         let lower = &self.store.lower;
-        Ok(if data_only { lower.fdatasync(&self.fd)? } else { lower.fsync(&self.fd)? })
+        let synced = if data_only { lower.fdatasync(&self.fd) } else { lower.fsync(&self.fd) };
+        Ok(synced?)
     }
 
     /// A handle was closed. The last one seals the length into the header.
@@ -156,7 +161,8 @@ impl File {
             // The flag that allows holes must be durable before a hole is.
             self.store.lower.fdatasync(&self.fd)?;
         }
-        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len)?;
+        let breathe = &mut || self.breathe();
+        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len, breathe)?;
         let mtime = {
             let mut inner = self.inner.lock();
             // Whoever appended in the meantime has moved the length on already; a cut forbids that.
@@ -172,6 +178,17 @@ impl File {
         }
         if self.store.power {
             self.store.lower.fdatasync(&self.fd)?;
+        }
+        Ok(())
+    }
+
+    /// In the background there is time: what was written so far goes to the disk now, and then others have it
+    /// for as long, so that a checkpoint never queues so much that somebody's fsync waits behind all of it.
+    fn breathe(&self) -> Result<()> {
+        if self.store.power && !self.store.in_a_hurry() {
+            let began = Instant::now();
+            self.store.lower.fdatasync(&self.fd)?;
+            std::thread::sleep(began.elapsed().min(LONGEST_BREATH));
         }
         Ok(())
     }
