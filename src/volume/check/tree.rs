@@ -108,7 +108,7 @@ impl Walk<'_, '_> {
     /// Reads a directory's record and checks that the directory belongs below `parent`, or is the root.
     fn record(&self, dir: &Fd, parent: Option<&DirId>) -> Result<DirId> {
         let target = self.check.target;
-        let fd = open_own(&*target.lower, dir, OsStr::new(RECORD)).map_err(|err| match err.kind() {
+        let fd = open_own(target.lower, dir, OsStr::new(RECORD)).map_err(|err| match err.kind() {
             std::io::ErrorKind::InvalidData => Error::corrupt(RECORD, err),
             std::io::ErrorKind::NotFound => Error::corrupt(RECORD, "the directory's record is missing"),
             _ => Error::Os(err),
@@ -189,7 +189,7 @@ impl Walk<'_, '_> {
         }
         let mut sidecar = name.to_owned();
         sidecar.push(SIDECAR);
-        let fd = open_own(&*target.lower, &dir.fd, &sidecar)?;
+        let fd = open_own(target.lower, &dir.fd, &sidecar)?;
         let mut full = vec![0; SIDECAR_MAX + 1];
         let len = target.lower.pread(&fd, &mut full, 0)?;
         target.keys.decrypt_long_name(&dir.id, name, &full[..len])
