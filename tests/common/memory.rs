@@ -6,7 +6,7 @@ use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
 use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
-use kmsfs::volume::lower::SystemLower;
+use kmsfs::volume::lower::{Lower, SystemLower};
 use kmsfs::volume::{Durability, Options, Volume};
 use std::path::Path;
 use std::sync::Arc;
@@ -67,8 +67,13 @@ pub struct Scratch {
 
 impl Scratch {
     /// An empty volume.
+    #[allow(dead_code, reason = "some tests choose the place")]
     pub fn new() -> Scratch {
-        let lower = tempfile::tempdir().unwrap();
+        Scratch::new_in(tempfile::tempdir().unwrap())
+    }
+
+    /// An empty volume in the empty directory `lower`.
+    pub fn new_in(lower: tempfile::TempDir) -> Scratch {
         Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv).unwrap();
         Scratch { lower }
     }
@@ -79,14 +84,25 @@ impl Scratch {
     }
 
     /// Opens it. What was opened before must have been shut down.
+    #[allow(dead_code, reason = "some tests open it in their own way")]
     pub fn open(&self) -> Filesystem {
-        let opened = Volume::open(
-            Arc::new(SystemLower),
-            self.lower.path(),
-            Arc::new(OneKey::new()),
-            Options { durability: Durability::Process, ..Options::default() },
-        );
+        let opened = open_volume(self.lower.path(), Arc::new(SystemLower), Durability::Process);
         let Volume { lower, root, keys, store, .. } = opened.unwrap();
         Filesystem::new(Backing { lower, root, keys, store }).unwrap()
     }
+
+    /// The lower directory.
+    #[allow(dead_code, reason = "not every test looks below")]
+    pub fn path(&self) -> &Path {
+        self.lower.path()
+    }
+}
+
+/// Opens the volume in `dir` through the calls of `lower`.
+pub fn open_volume(
+    dir: &Path,
+    lower: Arc<dyn Lower>,
+    durability: Durability,
+) -> kmsfs::volume::Result<Volume> {
+    Volume::open(lower, dir, Arc::new(OneKey::new()), Options { durability, ..Options::default() })
 }

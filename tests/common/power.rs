@@ -1,0 +1,151 @@
+//! What a recorded lower filesystem may hold after the power is cut: ext4 as it is, with a mean streak.
+//!
+//! | class | what survives |
+//! |---|---|
+//! | metadata: names, lengths that were set, extents | everything up to some point, nothing behind it; at least all up to the last change of a file that was synced since |
+//! | data | what was synced; what was on its way by write-back before metadata that survived; of the rest any part, page by page, each page in the order of its writes |
+//!
+//! A swallowed [`Class`] of syncs has no effect: so it shows what each of them is good for.
+
+use crate::recorder::{Node, Op, Recording, Role, Survivors};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A kind of sync: of what, and whether by `fdatasync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    pub role: Role,
+    pub data_only: bool,
+}
+
+/// A small generator (splitmix64): the same states in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+/// Random choices of pages for each cut and end of metadata.
+const RANDOM_CHOICES: usize = 3;
+
+/// What is certain at a cut.
+struct Certain {
+    /// Metadata before this one is durable.
+    metadata: usize,
+    /// The last sync of each file.
+    synced: HashMap<Node, usize>,
+    /// The last start of write-back of each file.
+    started: HashMap<Node, usize>,
+}
+
+impl Certain {
+    fn at(recording: &Recording, cut: usize, swallowed: Option<Class>) -> Certain {
+        let mut certain = Certain { metadata: 0, synced: HashMap::new(), started: HashMap::new() };
+        let mut touched: HashMap<Node, usize> = HashMap::new();
+        let mut grown: BTreeSet<Node> = BTreeSet::new();
+        for (i, op) in recording.ops.iter().enumerate().take(cut) {
+            for node in op.touched() {
+                touched.insert(node, i + 1);
+            }
+            match op {
+                Op::Write { node, grows: true, .. } => {
+                    grown.insert(*node);
+                }
+                Op::StartWriteback { node } => {
+                    certain.started.insert(*node, i);
+                }
+                Op::Sync { node, data_only } => {
+                    let class = Class { role: recording.roles[*node], data_only: *data_only };
+                    if swallowed != Some(class) {
+                        certain.synced.insert(*node, i);
+                        // New extents are a change of metadata of this moment; what was before it goes first.
+                        let upto = if grown.remove(node) { i } else { touched.get(node).map_or(0, |t| *t) };
+                        certain.metadata = certain.metadata.max(upto);
+                    }
+                }
+                _ => {}
+            }
+        }
+        certain
+    }
+
+    fn is_durable(&self, write: usize, node: Node, metadata: usize) -> bool {
+        self.synced.get(&node).is_some_and(|s| write < *s)
+            || self.started.get(&node).is_some_and(|s| write < *s && *s < metadata)
+    }
+}
+
+/// What a killed daemon leaves behind `cut` calls: all of them.
+pub fn killed(recording: &Recording, cut: usize) -> Survivors {
+    survivors(recording, cut, |_| true, cut)
+}
+
+/// What a power cut may leave behind `cut` calls.
+pub fn power_cuts(
+    recording: &Recording,
+    cut: usize,
+    swallowed: Option<Class>,
+    random: &mut Random,
+) -> Vec<Survivors> {
+    let certain = Certain::at(recording, cut, swallowed);
+    let between = certain.metadata + random.below(cut - certain.metadata + 1);
+    let mut states = Vec::new();
+    for metadata in BTreeSet::from([certain.metadata, between, cut].map(|m| last_metadata(recording, m))) {
+        let open: BTreeMap<usize, Node> = written(recording, cut)
+            .filter(|(i, node, _)| !certain.is_durable(*i, *node, metadata))
+            .map(|(i, node, _)| (i, node))
+            .collect();
+        let mut choose = |keep: &dyn Fn(usize, Node) -> bool| {
+            let kept = |i: usize| open.get(&i).is_none_or(|node| keep(i, *node));
+            states.push(survivors(recording, cut, kept, metadata));
+        };
+        choose(&|_, _| false);
+        choose(&|_, _| true);
+        for file in open.values().copied().collect::<BTreeSet<_>>() {
+            choose(&|_, node| node == file);
+            choose(&|_, node| node != file);
+            let own: Vec<usize> = open.iter().filter(|(_, n)| **n == file).map(|(i, _)| *i).collect();
+            let upto = own[random.below(own.len())];
+            choose(&|i, node| node == file && i <= upto);
+            choose(&|i, node| node != file || i <= upto);
+        }
+        for _ in 0..RANDOM_CHOICES {
+            let kept = some_pages(recording, &open, random);
+            choose(&|i, _| kept.contains(&i));
+        }
+    }
+    states
+}
+
+/// Of each page the first few writes.
+fn some_pages(recording: &Recording, open: &BTreeMap<usize, Node>, random: &mut Random) -> BTreeSet<usize> {
+    let mut pages: BTreeMap<(Node, u64), Vec<usize>> = BTreeMap::new();
+    for (i, node) in open {
+        if let Op::Write { at, .. } = &recording.ops[*i] {
+            pages.entry((*node, at / 4096)).or_default().push(*i);
+        }
+    }
+    pages.values().flat_map(|writes| writes[..random.below(writes.len() + 1)].to_vec()).collect()
+}
+
+fn written(recording: &Recording, cut: usize) -> impl Iterator<Item = (usize, Node, u64)> + '_ {
+    recording.ops[..cut].iter().enumerate().filter_map(|(i, op)| match op {
+        Op::Write { node, at, .. } => Some((i, *node, *at)),
+        _ => None,
+    })
+}
+
+/// `upto`, without what follows its last change of metadata: equal states get equal names.
+fn last_metadata(recording: &Recording, upto: usize) -> usize {
+    recording.ops[..upto].iter().rposition(Op::is_metadata).map_or(0, |i| i + 1)
+}
+
+fn survivors(recording: &Recording, cut: usize, keep: impl Fn(usize) -> bool, metadata: usize) -> Survivors {
+    let writes = written(recording, cut).map(|(i, _, _)| i).filter(|i| keep(*i)).collect();
+    Survivors { metadata: last_metadata(recording, metadata), writes }
+}
