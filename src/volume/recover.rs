@@ -6,7 +6,7 @@
 //! back to what is whole, and the header is sealed anew. From then on the strict rules hold again.
 //! `docs/format.md`, "Recovery", has the case table.
 
-use super::apply::cut_in_place;
+use super::apply::{cut_in_place, forget_behind};
 use super::block::{BlockCipher, TagEntry};
 use super::geometry::{
     BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, lower_len, plain_len, plain_len_floor, runs,
@@ -258,21 +258,28 @@ impl Mending<'_> {
                 }
             }
         }
-        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
-            len -= len % BLOCK;
+        let tail = len / BLOCK;
+        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(tail, (len % BLOCK) as usize)? {
+            if self.header.slot.sparse {
+                // It was a hole before it was filled.
+                self.tags.store(self.tag_file(), tail, &[TagEntry::HOLE])?;
+            } else {
+                len = tail * BLOCK;
+            }
         }
         Ok(len)
     }
 
-    /// Blocks whose tag reached the disk and whose data never did, not even as an extent, become holes.
+    /// Blocks whose tag reached the disk and whose data never did, not even as an extent, become holes. In a file
+    /// with holes that can be anywhere: a hole is filled in place. Entries behind the end go as well.
     fn forget_unwritten(&mut self, len: u64) -> Result<bool> {
-        let mut forgotten = false;
+        let mut forgotten = forget_behind(self.tag_file(), &self.tags, len, blocks_in(len))?;
         for run in runs(0..blocks_in(len)) {
             let entries = self.entries(run.clone())?;
             self.sparse |= entries.iter().any(TagEntry::is_hole);
             for (block, _) in run.zip(&entries).filter(|(_, e)| !e.is_hole()) {
-                let excusable = self.header.slot.sparse || block * BLOCK >= self.header.slot.durable_len;
-                if excusable && self.has_no_data(block)? {
+                let excused = self.header.slot.sparse || block * BLOCK >= self.header.slot.durable_len;
+                if excused && self.has_no_data(block)? {
                     self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
                     self.sparse = true;
                     forgotten = true;
@@ -292,17 +299,19 @@ impl Mending<'_> {
         }
     }
 
-    /// A last block that was being rewritten in place when the power went is dropped; so is all behind the
-    /// first such block, none of which any fsync had covered.
+    /// Blocks that no fsync has covered and that do not open are dropped. In a file with holes they were holes
+    /// before; else the file ends before the first of them.
     fn drop_torn(&mut self, len: u64) -> Result<u64> {
-        for block in self.header.slot.durable_len / BLOCK..blocks_in(len) {
+        let durable_len = self.header.slot.durable_len;
+        for block in durable_len / BLOCK..blocks_in(len) {
             let hole = self.entries(block..block + 1)?[0].is_hole();
-            if block * BLOCK >= self.header.slot.durable_len
-                && !hole
-                && !self.reads(block, block_len(block, len))?
-            {
+            if block * BLOCK < durable_len || hole || self.reads(block, block_len(block, len))? {
+                continue;
+            }
+            if !self.header.slot.sparse {
                 return Ok(block * BLOCK);
             }
+            self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
         }
         Ok(len)
     }

@@ -333,7 +333,8 @@ impl Shared {
             (self.journal.rotate(), frozen)
         };
         let applied = self.journal.commit(self.journal.last_lsn()).and_then(|()| {
-            for (frozen, file) in files.iter().filter(|(_, f)| !f.is_gone()) {
+            // Deleted files too: a power cut may bring their names back.
+            for (frozen, file) in &files {
                 file.checkpoint(frozen)?;
             }
             self.journal.retire(&segments)

@@ -82,7 +82,7 @@ impl File {
         let mut inner = self.inner.lock();
         self.store.lower.truncate(&self.fd, lower_len(len))?;
         self.store.tags.invalidate_from(self.serial, blocks_in(inner.place_len));
-        inner.place_len = len;
+        inner.grown_in_place(blocks_in(old), len);
         inner.len = len;
         self.changed_in_place(&mut inner);
         Ok(())
@@ -93,7 +93,11 @@ impl File {
         let first_dead = blocks_in(len);
         let direct = {
             let inner = self.inner.lock();
-            len.is_multiple_of(BLOCK) && !inner.layers.has_cut() && !inner.layers.covers(first_dead..u64::MAX)
+            // A cut into what an fsync covered must not reach the disk before the header admits it.
+            len.is_multiple_of(BLOCK)
+                && len >= inner.durable_len
+                && !inner.layers.has_cut()
+                && !inner.layers.covers(first_dead..u64::MAX)
         };
         if direct {
             return self.shrink_in_place(key, len);
@@ -143,7 +147,7 @@ impl File {
     fn shrink_in_place(&self, key: &FileKey, len: u64) -> Result<()> {
         let mut inner = self.inner.lock();
         let before = inner.place_len;
-        inner.slot.durable_len = inner.slot.durable_len.min(len);
+        inner.cut_in_place(len);
         inner.place_len = len;
         inner.len = len;
         self.write_slot(&mut inner, key)?;

@@ -6,7 +6,7 @@ use super::super::geometry::{BLOCK, HEADER_LEN, blocks_in};
 use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
-use super::super::overlay::{Overlay, Source};
+use super::super::overlay::Overlay;
 use super::{File, Inner, SectorForLater};
 use crate::keys::FileKey;
 use parking_lot::RwLockReadGuard;
@@ -24,7 +24,6 @@ impl File {
     /// # Errors
     /// Those of the lower filesystem.
     pub fn sync(&self, data_only: bool) -> Result<()> {
-        let _alone = self.syncing.lock();
         self.store.pending.flush()?;
         let lsn = {
             let mut inner = self.inner.lock();
@@ -32,22 +31,33 @@ impl File {
             inner.volatile_from = inner.volatile_from.max(blocks_in(inner.len) * BLOCK);
             inner.last_lsn
         };
-        // Before the header: it may tell a length that needs a record of the old last block.
+        // First, since the header may tell a length only once the blocks below it can be read again.
         self.store.journal.commit(lsn)?;
-        if self.lower_dirty.swap(false, Ordering::AcqRel)
-            && let Err(e) = self.sync_lower(data_only)
-        {
-            self.touched();
-            return Err(e);
-        }
+        self.inner.lock().committed(lsn);
+        self.sync_lower(data_only)?;
         Ok(())
     }
 
     fn sync_lower(&self, data_only: bool) -> Result<()> {
-        self.seal(true)?;
+        let _syncing = self.syncing.lock();
+        if !self.lower_dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let (place_len, cuts) = {
+            let inner = self.inner.lock();
+            (inner.place_len, inner.cuts)
+        };
         let lower = &self.store.lower;
-        let synced = if data_only { lower.fdatasync(&self.fd) } else { lower.fsync(&self.fd) };
-        Ok(synced?)
+        let sync = || if data_only { lower.fdatasync(&self.fd) } else { lower.fsync(&self.fd) };
+        if let Err(e) = self.seal().and_then(|()| Ok(sync()?)) {
+            self.touched();
+            return Err(e);
+        }
+        let mut inner = self.inner.lock();
+        if inner.cuts == cuts {
+            inner.durable_len = inner.durable_len.max(place_len);
+        }
+        Ok(())
     }
 
     /// A handle was closed. The last one seals the length into the header.
@@ -58,7 +68,7 @@ impl File {
         if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
-        self.seal(false)
+        self.seal()
     }
 
     /// Has the header tell what the file is now, so that closing it later changes no time that `stat` has shown.
@@ -66,22 +76,19 @@ impl File {
     /// # Errors
     /// Those of the lower filesystem.
     pub fn settle(&self) -> Result<()> {
-        self.seal(false)
+        self.seal()
     }
 
     /// Writes the slot if the header does not tell the lower file's length and flags. The modification time
     /// stays: sealing is no change of content. Without the data key nothing has changed since it was taken away;
     /// see [`File::suspend`].
-    pub(in super::super) fn seal(&self, durable: bool) -> Result<()> {
+    pub(in super::super) fn seal(&self) -> Result<()> {
         let key = self.data_key.lock().clone();
         let mut inner = self.inner.lock();
         let Some(key) = key else { return Ok(()) };
-        let len = self.sealable(&inner);
-        if durable && inner.slot.durable_len != len {
-            inner.slot.durable_len = len;
-            inner.slot_dirty = true;
-        }
-        if inner.slot.sealed_len == len && !inner.slot_dirty {
+        let told =
+            inner.slot.sealed_len == inner.sealable_len() && inner.slot.durable_len == inner.durable_len;
+        if told && !inner.slot_dirty {
             return Ok(());
         }
         let mtime = self.store.lower.fstat(&self.fd)?.mtime;
@@ -93,22 +100,11 @@ impl File {
         Header { file_id: self.file_id, cipher: self.cipher, slot: slot.clone() }.encode(key)
     }
 
-    /// The length a header may tell. A file that grew beyond a short last block has that block's new contents in
-    /// the journal; before the record is durable a header that counts on it could reach the disk first.
-    fn sealable(&self, inner: &Inner) -> u64 {
-        let sealed = inner.slot.sealed_len;
-        let tail_in_journal = self.store.power
-            && inner.place_len > sealed
-            && !sealed.is_multiple_of(BLOCK)
-            && matches!(inner.layers.source(sealed / BLOCK), Source::Journal(j) if !j.in_place);
-        let uncommitted = || self.store.journal.durable_lsn() < inner.last_lsn;
-        if tail_in_journal && uncommitted() { sealed } else { inner.place_len }
-    }
-
     /// Writes the next slot, telling the lower file's length.
     pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
         inner.slot.generation += 1;
-        inner.slot.sealed_len = self.sealable(inner);
+        inner.slot.sealed_len = inner.sealable_len();
+        inner.slot.durable_len = inner.durable_len;
         let (sector, at) = self.encode_slot(&inner.slot, key);
         self.store.lower.pwrite(&self.fd, &sector, at)?;
         inner.slot_dirty = false;
@@ -182,6 +178,7 @@ impl File {
             let mut inner = self.inner.lock();
             // Whoever appended in the meantime has moved the length on already; a cut forbids that.
             inner.place_len = if frozen.cut.is_some() { applied } else { inner.place_len.max(applied) };
+            inner.brought_in_place(frozen);
             inner.mtime
         };
         if frozen.blocks.values().all(|j| j.in_place) && !changes_shape {
@@ -220,7 +217,7 @@ impl File {
             return Ok(());
         }
         drop(inner);
-        self.seal(false)
+        self.seal()
     }
 
     /// The checkpoint's changes are durable in place and dead in the journal.
@@ -248,11 +245,12 @@ impl File {
     pub(in super::super) fn suspend(&self) -> Result<()> {
         let _guard = self.ranges.whole();
         let Some(key) = self.data_key.lock().clone() else { return Ok(()) };
-        let sealed = self.seal(false);
+        let sealed = self.seal();
         let mut inner = self.inner.lock();
         if !inner.layers.is_empty() {
             let generation = inner.slot.generation + 1;
-            let slot = Slot { generation, sealed_len: inner.len, ..inner.slot.clone() };
+            let durable_len = inner.durable_len.min(inner.len);
+            let slot = Slot { generation, sealed_len: inner.len, durable_len, ..inner.slot.clone() };
             let (sector, at) = self.encode_slot(&slot, &key);
             let sealed_len = slot.sealed_len;
             inner.sector_for_later = Some(SectorForLater { bytes: Box::new(sector), at, sealed_len });
@@ -260,10 +258,5 @@ impl File {
         drop(inner);
         *self.data_key.lock() = None;
         sealed
-    }
-
-    /// Is it deleted and closed, so that its changes need not come into place?
-    pub(in super::super) fn is_gone(&self) -> bool {
-        self.handles() == 0 && self.store.lower.fstat(&self.fd).is_ok_and(|s| s.nlink == 0)
     }
 }
