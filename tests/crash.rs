@@ -141,7 +141,7 @@ fn crashes(story: &Story, swallowed: Option<Class>) -> Vec<Crash> {
     for cut in 0..=story.recording.ops.len() {
         let before = |m: &&(usize, &Moment)| m.1.at <= cut;
         let moments: Vec<(usize, &Moment)> = story.moments.iter().enumerate().collect();
-        let returned = moments.iter().filter(before).next_back().unwrap().0;
+        let returned = moments.iter().rfind(before).unwrap().0;
         let durable = moments.iter().filter(before).rfind(|m| m.1.durable).unwrap().0;
         // Several moments of one call stand at its end together.
         let end = moments.get(returned + 1).map(|m| m.1.at);
