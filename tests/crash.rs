@@ -143,7 +143,9 @@ fn crashes(story: &Story, swallowed: Option<Class>) -> Vec<Crash> {
         let moments: Vec<(usize, &Moment)> = story.moments.iter().enumerate().collect();
         let returned = moments.iter().filter(before).next_back().unwrap().0;
         let durable = moments.iter().filter(before).rfind(|m| m.1.durable).unwrap().0;
-        let next = (returned + 1).min(moments.len() - 1);
+        // Several moments of one call stand at its end together.
+        let end = moments.get(returned + 1).map(|m| m.1.at);
+        let next = moments.iter().rfind(|m| Some(m.1.at) == end).map_or(returned, |m| m.0);
         if swallowed.is_none() && seen.insert((returned, killed(&story.recording, cut))) {
             kills.push((killed(&story.recording, cut), returned, next));
         }

@@ -48,22 +48,40 @@ pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u
 }
 
 /// Cuts the lower file to the whole blocks below `len`, a multiple of the block size; entries behind it become
-/// zero, so that growth later finds holes. Returns the plaintext length that is left.
+/// zero, so that growth later finds holes: all that the page has room for, since a crash may have kept an earlier
+/// cut's length and lost its zeros. Returns the plaintext length that is left.
 ///
 /// # Errors
 /// Those of the lower filesystem.
 pub fn cut_in_place(file: TagFile<'_>, tags: &TagCache, place_len: u64, len: u64) -> Result<u64> {
     let (old, new) = (blocks_in(place_len), blocks_in(len));
+    forget_behind(file, tags, len.min(place_len), new)?;
     if new >= old {
         return Ok(place_len);
-    }
-    if len > 0 && tag_page_offset(group_of(new)) < lower_len(len) {
-        let same_page = new..old.min(group_blocks(group_of(new)).end);
-        tags.store(file, new, &vec![TagEntry::HOLE; (same_page.end - same_page.start) as usize])?;
     }
     file.lower.truncate(file.fd, lower_len(len))?;
     tags.invalidate_from(file.serial, new);
     Ok(len)
+}
+
+/// Makes the entries from block `first` on zero, in the tag page that stays with a file of `len` bytes. Returns
+/// whether one of them was not.
+///
+/// # Errors
+/// Those of the lower filesystem.
+pub fn forget_behind(file: TagFile<'_>, tags: &TagCache, len: u64, first: u64) -> Result<bool> {
+    let group = group_of(first);
+    if tag_page_offset(group) >= lower_len(len) {
+        return Ok(false);
+    }
+    let mut entries = Vec::new();
+    tags.load(file, first..group_blocks(group).end, &mut entries)?;
+    let stale = entries.iter().any(|e| !e.is_hole());
+    if stale {
+        entries.fill(TagEntry::HOLE);
+        tags.store(file, first, &entries)?;
+    }
+    Ok(stale)
 }
 
 /// Turns whole blocks into holes and gives their space back where the lower filesystem can.

@@ -6,7 +6,7 @@
 //! back to what is whole, and the header is sealed anew. From then on the strict rules hold again.
 //! `docs/format.md`, "Recovery", has the case table.
 
-use super::apply::cut_in_place;
+use super::apply::{cut_in_place, forget_behind};
 use super::block::{BlockCipher, TagEntry};
 use super::geometry::{
     BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, lower_len, plain_len, plain_len_floor, runs,
@@ -255,14 +255,16 @@ impl Mending<'_> {
         Ok(len)
     }
 
-    /// Blocks whose tag reached the disk and whose data never did, not even as an extent, become holes.
+    /// Blocks whose tag reached the disk and whose data never did, not even as an extent, become holes. In a file
+    /// with holes that can be anywhere: a hole is filled in place. Entries behind the end go as well.
     fn forget_unwritten(&mut self, len: u64) -> Result<bool> {
-        let mut forgotten = false;
+        let mut forgotten = forget_behind(self.tag_file(), &self.tags, len, blocks_in(len))?;
         for run in runs(0..blocks_in(len)) {
             let entries = self.entries(run.clone())?;
             self.sparse |= entries.iter().any(TagEntry::is_hole);
             for (block, _) in run.zip(&entries).filter(|(_, e)| !e.is_hole()) {
-                if block * BLOCK >= self.header.slot.durable_len && self.has_no_data(block)? {
+                let excused = self.header.slot.sparse || block * BLOCK >= self.header.slot.durable_len;
+                if excused && self.has_no_data(block)? {
                     self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
                     self.sparse = true;
                     forgotten = true;

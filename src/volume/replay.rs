@@ -3,8 +3,8 @@
 //! The same overlay and the same [`apply`] as at a checkpoint, so there is one way from record to block. A
 //! record names its file by id; the path beside it only says where to look first.
 
-use super::apply::apply;
-use super::geometry::{ENTRY_LEN, HEADER_LEN, plain_len_floor};
+use super::apply::{apply, cut_in_place};
+use super::geometry::{BLOCK, BLOCK_LEN, ENTRY_LEN, HEADER_LEN, lower_len, plain_len_floor};
 use super::header::{FileId, claimed_file_id};
 use super::journal::{JOURNAL_DIR, Kind, Replayed, entries};
 use super::lower::{Fd, Lower, SetTime};
@@ -93,7 +93,15 @@ fn enter(found: &mut Found, replayed: Replayed) {
 
 fn apply_to(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay) -> Result<()> {
     let before = file.lower.fstat(file.fd)?;
-    apply(file, tags, overlay, plain_len_floor(before.size))?;
+    let place_len = apply(file, tags, overlay, plain_len_floor(before.size))?;
+    // Whoever grows a file tells the journal of its short last block first. What the file has behind one that is
+    // short still was never committed, and its length would make that block unreadable.
+    let short = overlay.blocks.iter().find(|(_, j)| (j.len as usize) < BLOCK_LEN);
+    let len = short.map_or(place_len, |(block, j)| block * BLOCK + u64::from(j.len));
+    if len < place_len {
+        cut_in_place(file, tags, place_len, len.next_multiple_of(BLOCK))?;
+        file.lower.truncate(file.fd, lower_len(len))?;
+    }
     // Later than the record, somebody may have set the time on purpose; that moved the ctime.
     if let Some(mtime) = overlay.mtime.filter(|t| before.ctime < *t) {
         file.lower.utimens(file.fd, SetTime::Omit, SetTime::At(mtime))?;

@@ -154,6 +154,11 @@ impl Teller {
     pub fn rename(&mut self, from: &str, to: &str) {
         let ((parent, name), (new_parent, new_name)) = (self.parent(from), self.parent(to));
         self.fs.rename(parent, &name, new_parent, &new_name, 0).unwrap();
+        if self.tree.get(Path::new(to)).is_some_and(Option::is_none) {
+            // An empty directory is moved out of the way first, and a crash may come in between.
+            self.tree.remove(Path::new(to));
+            self.happened(false);
+        }
         let moved: Vec<_> = self.tree.keys().filter(|p| p.starts_with(from)).cloned().collect();
         for path in moved {
             let below = path.strip_prefix(from).unwrap();

@@ -20,10 +20,10 @@ mod tests;
 mod write;
 
 use super::block::BlockCipher;
-use super::geometry::{BLOCK, blocks_in, group_of};
+use super::geometry::{BLOCK, BLOCK_LEN, blocks_in, group_of};
 use super::header::{FileId, Header, Slot};
 use super::lower::{Fd, Timespec};
-use super::overlay::Layers;
+use super::overlay::{Layers, Overlay};
 use super::ranges::RangeLocks;
 use super::store::Shared;
 use super::tags::TagFile;
@@ -51,6 +51,9 @@ struct Inner {
     len: u64,
     /// Plaintext length of the lower file as it lies, without the journal's changes.
     place_len: u64,
+    /// Not `None` while the lower file is grown past a short last block whose new contents are in the journal only,
+    /// and not committed.
+    short_tail: Option<ShortTail>,
     /// The journal's changes.
     layers: Layers,
     /// The modification time, while the lower file's own is not up to date.
@@ -65,6 +68,11 @@ struct Inner {
     sector_for_later: Option<(Box<[u8]>, u64)>,
     /// Plaintext from here on was never made durable.
     volatile_from: u64,
+    /// Plaintext of the lower file below this is durable where it lies. The header learns it with the next slot,
+    /// since a slot that told it ahead of the sync could survive a power cut alone.
+    durable_len: u64,
+    /// Counts the cuts: a sync that one got ahead of does not know what is durable.
+    cuts: u64,
     /// When the short last block was first written, if it was fresh then.
     tail_born: Option<Instant>,
     /// Blocks sealed under the current block key, of the `slot.seals` reserved.
@@ -86,12 +94,67 @@ pub struct File {
     handles: AtomicUsize,
     /// The lower file may hold something that is not durable.
     lower_dirty: AtomicBool,
+    /// Held while the lower file is synced, so that who finds it clean waits for who cleaned it.
+    syncing: Mutex<()>,
 }
 
 /// Seals are reserved in the header by this many at a time, so that a crash forgets at most as many.
 const SEALS_RESERVED: u64 = 1 << 20;
 /// A new block key begins before AES-GCM's 2^32 random nonces (NIST SP 800-38D, 8.3) are half spent.
 const SEALS_PER_KEY: u64 = 1 << 31;
+
+/// A last block that lies short in the lower file, with more behind it. Were its record lost with the power, the
+/// length the header tells would be all there is to read it by.
+#[derive(Debug, Clone, Copy)]
+struct ShortTail {
+    /// The length the file had with it.
+    len: u64,
+    /// Once this record is committed, a replay completes the block.
+    lsn: u64,
+}
+
+impl Inner {
+    /// The length the header tells.
+    fn sealable_len(&self) -> u64 {
+        self.short_tail.map_or(self.place_len, |tail| tail.len)
+    }
+
+    /// The file's records up to `lsn` are committed.
+    fn committed(&mut self, lsn: u64) {
+        self.short_tail = self.short_tail.filter(|tail| tail.lsn > lsn);
+    }
+
+    /// The lower file was grown to `len`, the blocks from `first` on being new.
+    fn grown_in_place(&mut self, first: u64, len: u64) {
+        if len > self.place_len && self.place_len % BLOCK > 0 && self.place_len / BLOCK < first {
+            self.short_tail.get_or_insert(ShortTail { len: self.place_len, lsn: self.last_lsn });
+        }
+        self.place_len = self.place_len.max(len);
+    }
+
+    /// The lower file was cut to the whole blocks below `len`: nothing behind them is durable any more.
+    fn cut_in_place(&mut self, len: u64) {
+        self.short_tail = self.short_tail.filter(|tail| tail.len < len);
+        self.durable_len = self.durable_len.min(len);
+        self.cuts += 1;
+    }
+
+    /// A checkpoint brought the changes of `overlay` into place.
+    fn brought_in_place(&mut self, overlay: &Overlay) {
+        if let Some(cut) = overlay.cut {
+            self.cut_in_place(cut * BLOCK);
+        }
+        self.short_tail = self.short_tail.and_then(|tail| {
+            let block = tail.len / BLOCK;
+            match overlay.blocks.get(&block) {
+                None if overlay.holes.iter().any(|h| h.contains(&block)) => None,
+                Some(journaled) if journaled.len as usize == BLOCK_LEN => None,
+                Some(journaled) => Some(ShortTail { len: block * BLOCK + u64::from(journaled.len), ..tail }),
+                None => Some(tail),
+            }
+        });
+    }
+}
 
 impl File {
     /// A file with `header`, which the lower file holds; `pristine` if it was just created.
@@ -111,6 +174,7 @@ impl File {
             slot_dirty: false,
             len,
             place_len: len,
+            short_tail: None,
             layers: Layers::default(),
             mtime: None,
             changed: None,
@@ -118,6 +182,8 @@ impl File {
             last_lsn: 0,
             sector_for_later: None,
             volatile_from: blocks_in(len) * BLOCK,
+            durable_len: header.slot.durable_len,
+            cuts: 0,
             tail_born: None,
             seals_used: header.slot.seals,
             slot: header.slot,
@@ -136,6 +202,7 @@ impl File {
             handles: AtomicUsize::new(0),
             // What was written before and closed without an fsync is not durable either.
             lower_dirty: AtomicBool::new(true),
+            syncing: Mutex::default(),
         }
     }
 

@@ -56,7 +56,7 @@ impl File {
         let mut inner = self.inner.lock();
         self.store.lower.truncate(&self.fd, lower_len(len))?;
         self.store.tags.invalidate_from(self.serial, blocks_in(inner.place_len));
-        inner.place_len = len;
+        inner.grown_in_place(blocks_in(old), len);
         inner.len = len;
         self.changed_in_place(&mut inner);
         Ok(())
@@ -116,7 +116,7 @@ impl File {
     fn shrink_in_place(&self, key: &FileKey, len: u64) -> Result<()> {
         let mut inner = self.inner.lock();
         let before = inner.place_len;
-        inner.slot.durable_len = inner.slot.durable_len.min(len);
+        inner.cut_in_place(len);
         inner.place_len = len;
         inner.len = len;
         self.write_slot(&mut inner, key)?;

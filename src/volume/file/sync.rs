@@ -24,24 +24,37 @@ impl File {
             let inner = self.inner.lock();
             (inner.len, inner.last_lsn, !inner.layers.is_empty())
         };
-        if self.lower_dirty.swap(false, Ordering::AcqRel)
-            && let Err(e) = self.sync_lower(data_only)
-        {
-            self.touched();
-            return Err(e);
-        }
+        // First, since the header may tell a length only once the blocks below it can be read again.
         if journaled {
             self.store.journal.commit(lsn)?;
+            self.inner.lock().committed(lsn);
         }
+        self.sync_lower(data_only)?;
         let mut inner = self.inner.lock();
         inner.volatile_from = inner.volatile_from.max(blocks_in(len) * BLOCK);
         Ok(())
     }
 
     fn sync_lower(&self, data_only: bool) -> Result<()> {
-        self.seal(true)?;
+        let _syncing = self.syncing.lock();
+        if !self.lower_dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let (place_len, cuts) = {
+            let inner = self.inner.lock();
+            (inner.place_len, inner.cuts)
+        };
         let lower = &self.store.lower;
-        Ok(if data_only { lower.fdatasync(&self.fd)? } else { lower.fsync(&self.fd)? })
+        let sync = || if data_only { lower.fdatasync(&self.fd) } else { lower.fsync(&self.fd) };
+        if let Err(e) = self.seal().and_then(|()| Ok(sync()?)) {
+            self.touched();
+            return Err(e);
+        }
+        let mut inner = self.inner.lock();
+        if inner.cuts == cuts {
+            inner.durable_len = inner.durable_len.max(place_len);
+        }
+        Ok(())
     }
 
     /// A handle was closed. The last one seals the length into the header.
@@ -52,7 +65,7 @@ impl File {
         if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
-        self.seal(false)
+        self.seal()
     }
 
     /// Has the header tell what the file is now, so that closing it later changes no time that `stat` has shown.
@@ -60,21 +73,19 @@ impl File {
     /// # Errors
     /// Those of the lower filesystem.
     pub fn settle(&self) -> Result<()> {
-        self.seal(false)
+        self.seal()
     }
 
     /// Writes the slot if the header does not tell the lower file's length and flags. The modification time
     /// stays: sealing is no change of content. Without the data key nothing has changed since it was taken away;
     /// see [`File::suspend`].
-    pub(in super::super) fn seal(&self, durable: bool) -> Result<()> {
+    pub(in super::super) fn seal(&self) -> Result<()> {
         let key = self.data_key.lock().clone();
         let mut inner = self.inner.lock();
         let Some(key) = key else { return Ok(()) };
-        if durable && inner.slot.durable_len != inner.place_len {
-            inner.slot.durable_len = inner.place_len;
-            inner.slot_dirty = true;
-        }
-        if inner.slot.sealed_len == inner.place_len && !inner.slot_dirty {
+        let told =
+            inner.slot.sealed_len == inner.sealable_len() && inner.slot.durable_len == inner.durable_len;
+        if told && !inner.slot_dirty {
             return Ok(());
         }
         let mtime = self.store.lower.fstat(&self.fd)?.mtime;
@@ -89,7 +100,8 @@ impl File {
     /// Writes the next slot, telling the lower file's length.
     pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
         inner.slot.generation += 1;
-        inner.slot.sealed_len = inner.place_len;
+        inner.slot.sealed_len = inner.sealable_len();
+        inner.slot.durable_len = inner.durable_len;
         let (sector, at) = self.encode_slot(&inner.slot, key);
         self.store.lower.pwrite(&self.fd, &sector, at)?;
         inner.slot_dirty = false;
@@ -161,6 +173,7 @@ impl File {
             let mut inner = self.inner.lock();
             // Whoever appended in the meantime has moved the length on already; a cut forbids that.
             inner.place_len = if frozen.cut.is_some() { applied } else { inner.place_len.max(applied) };
+            inner.brought_in_place(frozen);
             inner.mtime
         };
         if frozen.blocks.values().all(|j| j.in_place) && !changes_shape {
@@ -185,7 +198,7 @@ impl File {
             return Ok(());
         }
         drop(inner);
-        self.seal(false)
+        self.seal()
     }
 
     /// The checkpoint's changes are durable in place and dead in the journal.
@@ -213,11 +226,12 @@ impl File {
     pub(in super::super) fn suspend(&self) -> Result<()> {
         let _guard = self.ranges.whole();
         let Some(key) = self.data_key.lock().clone() else { return Ok(()) };
-        let sealed = self.seal(false);
+        let sealed = self.seal();
         let mut inner = self.inner.lock();
         if !inner.layers.is_empty() {
             let generation = inner.slot.generation + 1;
-            let slot = Slot { generation, sealed_len: inner.len, ..inner.slot.clone() };
+            let durable_len = inner.durable_len.min(inner.len);
+            let slot = Slot { generation, sealed_len: inner.len, durable_len, ..inner.slot.clone() };
             let (sector, at) = self.encode_slot(&slot, &key);
             inner.sector_for_later = Some((Box::new(sector), at));
         }

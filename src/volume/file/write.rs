@@ -293,7 +293,7 @@ impl File {
         }
         let mut inner = self.inner.lock();
         let end = (run.end * BLOCK).min(new_len);
-        inner.place_len = inner.place_len.max(end);
+        inner.grown_in_place(run.start, end);
         inner.len = inner.len.max(end);
         if end > old_len {
             inner.tail_born = Some(Instant::now());
