@@ -192,7 +192,7 @@ impl Mending<'_> {
     /// Does `block` read at plaintext length `len`: does it open, or is it a hole where holes may be?
     fn reads(&self, block: u64, len: usize) -> Result<bool> {
         let entry = self.entries(block..block + 1)?[0];
-        if entry.is_hole() {
+        if entry.is_hole() || self.has_no_data(block)? {
             return Ok(self.header.slot.sparse);
         }
         let mut buf = vec![0; len];
@@ -206,6 +206,10 @@ impl Mending<'_> {
     /// Returns whether anything had to change.
     fn mend(&mut self, stat: &Stat, recent: bool) -> Result<bool> {
         let found = plain_len_floor(stat.size);
+        if found < self.header.slot.durable_len {
+            // It was cut, and the header that told so is lost: nobody knows from where on it was written anew.
+            self.header.slot.durable_len = 0;
+        }
         let mut len = self.whole_length(found)?;
         let forgotten = self.forget_unwritten(len)?;
         if recent {
@@ -238,7 +242,7 @@ impl Mending<'_> {
         let mut len = found;
         if found > sealed {
             let tail = sealed / BLOCK;
-            if sealed % BLOCK > 0 && !self.reads(tail, block_len(tail, found))? {
+            if !sealed.is_multiple_of(BLOCK) && !self.reads(tail, block_len(tail, found))? {
                 return Ok(sealed);
             }
             if !self.header.slot.sparse {
@@ -249,7 +253,7 @@ impl Mending<'_> {
                 }
             }
         }
-        if len % BLOCK > 0 && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
+        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
             len -= len % BLOCK;
         }
         Ok(len)

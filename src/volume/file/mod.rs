@@ -126,7 +126,7 @@ impl Inner {
 
     /// The lower file was grown to `len`, the blocks from `first` on being new.
     fn grown_in_place(&mut self, first: u64, len: u64) {
-        if len > self.place_len && self.place_len % BLOCK > 0 && self.place_len / BLOCK < first {
+        if len > self.place_len && !self.place_len.is_multiple_of(BLOCK) && self.place_len / BLOCK < first {
             self.short_tail.get_or_insert(ShortTail { len: self.place_len, lsn: self.last_lsn });
         }
         self.place_len = self.place_len.max(len);

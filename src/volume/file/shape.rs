@@ -67,7 +67,7 @@ impl File {
         let first_dead = blocks_in(len);
         let direct = {
             let inner = self.inner.lock();
-            len % BLOCK == 0 && !inner.layers.has_cut() && !inner.layers.covers(first_dead..u64::MAX)
+            len.is_multiple_of(BLOCK) && !inner.layers.has_cut() && !inner.layers.covers(first_dead..u64::MAX)
         };
         if direct {
             return self.shrink_in_place(key, len);
