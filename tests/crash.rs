@@ -141,7 +141,7 @@ fn crashes(story: &Story, disk: Disk) -> Vec<Crash> {
     for cut in 0..=story.recording.ops.len() {
         let before = |m: &&(usize, &Moment)| m.1.at <= cut;
         let moments: Vec<(usize, &Moment)> = story.moments.iter().enumerate().collect();
-        let returned = moments.iter().filter(before).next_back().unwrap().0;
+        let returned = moments.iter().rfind(before).unwrap().0;
         let durable = moments.iter().filter(before).rfind(|m| m.1.durable).unwrap().0;
         // Several moments of one call stand at its end together.
         let end = moments.get(returned + 1).map(|m| m.1.at);
@@ -470,8 +470,8 @@ fn no_sync_is_superfluous() {
 fn is_missed(story: &Story, class: Class) -> bool {
     let disk = Disk { swallowed: Some(class), ..Disk::default() };
     let lost = |crash: &Crash| look_at(story, crash).is_err();
-    crashes(story, disk).iter().any(lost)
-        || promised(story, Disk { only_hints: true, ..disk }).iter().any(lost)
+    promised(story, Disk { only_hints: true, ..disk }).iter().any(lost)
+        || crashes(story, disk).iter().any(lost)
 }
 
 /// The crashes of `story` that come right after a sync has returned.

@@ -296,6 +296,7 @@ impl Kernel {
         (0..SLOTS).for_each(|slot| self.release(slot));
         self.shrink();
         self.fs.shutdown().unwrap();
+        assert_eq!(self.fs.known_inodes(), 1, "a lookup was counted once too often");
     }
 }
 

@@ -225,8 +225,8 @@ fn access_control_lists_are_kept_inherited_and_enforced() {
 #[test]
 fn statfs_reports_the_lower_filesystem() {
     let volume = Volume::mounted();
-    let ours = rustix::fs::statvfs(&volume.mnt()).unwrap();
-    let lower = rustix::fs::statvfs(&volume.lower()).unwrap();
+    let ours = rustix::fs::statvfs(volume.mnt()).unwrap();
+    let lower = rustix::fs::statvfs(volume.lower()).unwrap();
     assert_eq!(ours.f_namemax, 255);
     assert!(ours.f_blocks > 0 && ours.f_bavail > 0 && ours.f_files >= ours.f_ffree);
     assert_eq!(ours.f_blocks * ours.f_frsize, lower.f_blocks * lower.f_frsize);

@@ -8,10 +8,11 @@ use std::{
     fs::{self, File},
     os::unix::fs::{FileExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use common::{
-    tools::{bytes, errno},
+    tools::{bytes, errno, ok},
     volume::{Volume, find},
 };
 use rustix::io::Errno;
@@ -237,7 +238,7 @@ fn two_directories() -> (Volume, PathBuf, PathBuf) {
 #[test]
 fn directory_records_swapped_removed_or_changed() {
     type Attack = fn(&Path, &Path);
-    let attacks: [(&str, Attack); 5] = [
+    let attacks: [(&str, Attack); 7] = [
         ("copied from a sibling", |one, two| {
             fs::copy(two.join("kmsfs.dir"), one.join("kmsfs.dir")).unwrap();
         }),
@@ -246,6 +247,15 @@ fn directory_records_swapped_removed_or_changed() {
         }),
         ("removed", |one, _| fs::remove_file(one.join("kmsfs.dir")).unwrap()),
         ("emptied", |one, _| fs::write(one.join("kmsfs.dir"), b"").unwrap()),
+        ("a link to the whole record", |one, _| {
+            fs::rename(one.join("kmsfs.dir"), one.join("kmsfs.tmp.1")).unwrap();
+            symlink("kmsfs.tmp.1", one.join("kmsfs.dir")).unwrap();
+        }),
+        // Nobody ever writes to it: opening it must not wait for them.
+        ("a FIFO", |one, _| {
+            fs::remove_file(one.join("kmsfs.dir")).unwrap();
+            ok(Command::new("mkfifo").arg(one.join("kmsfs.dir")));
+        }),
         ("one bit", |one, _| {
             let mut record = fs::read(one.join("kmsfs.dir")).unwrap();
             *record.last_mut().unwrap() ^= 1;
@@ -259,8 +269,27 @@ fn directory_records_swapped_removed_or_changed() {
         volume.mount();
         assert_eq!(errno(fs::read(volume.path("one/file"))), Errno::IO.raw_os_error(), "{what}");
         assert_eq!(fs::read(volume.path("two/file")).unwrap(), b"two", "{what}");
-        assert!(volume.log().contains("kmsfs.dir"), "{what}: the log names no record:\n{}", volume.log());
+        let (log, name) = (volume.log(), one.file_name().unwrap().to_str().unwrap());
+        assert!(log.contains(name), "{what}: the log does not name the directory:\n{log}");
     }
+}
+
+/// All of a directory in the place of the root, record and entries: every name decrypts there.
+#[test]
+fn a_directory_put_in_the_place_of_the_root() {
+    let (volume, one, two) = two_directories();
+    let root = one.parent().unwrap();
+    fs::remove_dir_all(&two).unwrap();
+    for entry in fs::read_dir(&one).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), root.join(entry.file_name())).unwrap();
+    }
+    fs::remove_dir(&one).unwrap();
+    assert_eq!(volume.check().status.code(), Some(DAMAGED));
+    let refused = volume.refused_mount(&mut volume.mount_command());
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(BAD_VOLUME), "{message}");
+    assert!(message.contains("kmsfs.dir"), "{message}");
 }
 
 #[test]

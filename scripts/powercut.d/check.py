@@ -14,7 +14,7 @@ import time
 
 import logwrites
 from logwrites import State, Write
-from oracle import Expected, Oracle
+from oracle import BLOCK, Expected, Oracle
 from subjects import Subject, SubjectError, run
 
 LOWER = "/run/lower"
@@ -132,7 +132,8 @@ class Checker:
             use(root)
             self.subject.unmount()
             stage = UNCLEAN
-            self.subject.check(VOLUME)
+            if self.job["check"]:
+                self.subject.check(VOLUME)
         except (OSError, SubjectError) as error:
             problems.append((stage, "", str(error)))
             self.subject.abandon()
@@ -210,8 +211,23 @@ def look(entry: os.DirEntry) -> Found:
         return Found("link:" + os.readlink(entry.path))
     if entry.is_dir():
         return Found("dir")
-    with open(entry.path, "rb") as data:
-        return Found("file", data.read())
+    with open(entry.path, "rb", buffering=0) as data:
+        try:
+            return Found("file", data.read())
+        except OSError as error:
+            return Found(error=f"{bad_blocks(data)} cannot be read: {error.strerror}")
+
+
+def bad_blocks(data) -> str:
+    """Which blocks of an open file cannot be read."""
+    size = os.fstat(data.fileno()).st_size
+    bad = []
+    for block in range((size + BLOCK - 1) // BLOCK):
+        try:
+            os.pread(data.fileno(), BLOCK, block * BLOCK)
+        except OSError:
+            bad.append(str(block))
+    return f"blocks {','.join(bad[:10])}{'…' * (len(bad) > 10)} of {size} bytes"
 
 
 def of_database(path: str, expected: Expected) -> bool:

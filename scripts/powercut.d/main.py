@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     add("--sector", type=int, default=4096, choices=[512, 4096], help="where writes may tear")
     add("--every", type=int, default=1, metavar="N", help="check only every Nth state")
     add("--only", action="append", metavar="STATE", help="check only the state of this name")
+    add("--no-check", action="store_true", help="do not run the file system's own check")
     add("--seed", type=int, default=1, help="of the workload's data and of the samples")
     add("--work", metavar="DIR", help="keep everything here; a recording found here is reused")
     add("--fail-on", default="kmsfs,ext4", help="subjects whose problems make the exit code 1")
@@ -58,6 +59,7 @@ class Run:
             },
             "every": options.every,
             "only": options.only,
+            "check": not options.no_check,
         }
         self.results = []
         self.seconds = 0.0

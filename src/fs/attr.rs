@@ -4,9 +4,10 @@
 //! from the lower size, or asked of the open file, which may be ahead of the lower one.
 
 use super::Filesystem;
+use super::dirfd::Place;
 use super::errno::{Error, Result};
 use super::inode::Inode;
-use super::types::{Attr, Caller, Handle, Ino, SetAttr, SetTime, StatFs, Timespec};
+use super::types::{Attr, Caller, Handle, Ino, ROOT, SetAttr, SetTime, StatFs, Timespec};
 use crate::volume::keys::VolumeKeys;
 use crate::volume::lower::Stat;
 use crate::volume::store::FileStore;
@@ -79,6 +80,8 @@ impl Filesystem {
             libc::S_IFLNK => size = VolumeKeys::target_len(st.size),
             _ => {}
         }
+        // The journal's directory lies in the root and is not seen there.
+        let nlink = if inode.ino == ROOT { st.nlink.saturating_sub(1) } else { st.nlink };
         Attr {
             ino: inode.ino,
             size,
@@ -87,7 +90,7 @@ impl Filesystem {
             mtime,
             ctime,
             mode: st.mode,
-            nlink: u32::try_from(st.nlink).unwrap_or(u32::MAX),
+            nlink: u32::try_from(nlink).unwrap_or(u32::MAX),
             uid: st.uid,
             gid: st.gid,
             rdev: st.rdev,
@@ -115,7 +118,9 @@ impl Filesystem {
     fn chmod(&self, inode: &Arc<Inode>, mode: u32) -> Result<()> {
         // Not while `with_owner_access` has bits lent: it would put the old mode back.
         let _no_loans = (!self.daemon.is_root()).then(|| self.modes.lock());
-        self.reach(inode, |at| self.lower.chmod_at(&at.dir, &at.name, mode))
+        self.reach(inode, |at| self.lower.chmod_at(&at.dir, &at.name, mode))?;
+        inode.saw_mode(inode.kind | mode);
+        Ok(())
     }
 
     pub(super) fn set_times(&self, inode: &Arc<Inode>, atime: SetTime, mtime: SetTime) -> Result<()> {
@@ -140,6 +145,27 @@ impl Filesystem {
         }
         inode.saw_mode(without_suidgid(mode));
         Ok(())
+    }
+
+    /// Puts back suid and sgid that the lower kernel took away when a daemon that is not root sealed the header:
+    /// to that kernel, any write by an ordinary user is a change of content.
+    pub(super) fn keep_suidgid(&self, inode: &Arc<Inode>, mode: u32) {
+        if self.daemon.is_root() || mode & (libc::S_ISUID | libc::S_ISGID) == 0 {
+            return;
+        }
+        // Nor must it undo a change of mode that came between.
+        let _alone = self.modes.lock();
+        if inode.mode() != mode {
+            return;
+        }
+        let kept = self.stat(inode).and_then(|st| {
+            let taken = st.mode != mode && st.mode == without_suidgid(mode);
+            let give_back = |at: &Place| self.lower.chmod_at(&at.dir, &at.name, mode & 0o7777);
+            if taken { self.reach(inode, give_back) } else { Ok(()) }
+        });
+        if let Err(e) = kept {
+            log::warn!("inode {} lost its set-id bits: {e}", inode.ino);
+        }
     }
 }
 

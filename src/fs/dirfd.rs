@@ -10,7 +10,7 @@ use super::inode::{DirId, Inode, Link, LowerKey};
 use super::naming::{EntryKind, entry_kind, looks_encrypted};
 use super::types::{Ino, ROOT};
 use crate::volume::dirrec::{RECORD, Record};
-use crate::volume::lower::{Fd, LowerEntry, Stat};
+use crate::volume::lower::{Fd, LowerEntry, Stat, open_own};
 use crate::volume::{self, PathHint};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -147,14 +147,19 @@ impl Filesystem {
         if named.peek().is_some() && !named.any(|e| self.is_named_in(&dir, e)) {
             let path = inode.lower_path().unwrap_or_default().join(RECORD);
             let why = "no name beside it decrypts: the directory's record belongs to another directory";
-            return Err(volume::Error::corrupt(path.display(), why).into());
+            return Err(volume::Error::corrupt(path.join(RECORD).display(), why).into());
         }
         Ok(id)
     }
 
     fn load_record(&self, inode: &Arc<Inode>, fd: &Fd) -> Result<DirId> {
         if inode.ino == ROOT {
-            return Ok(self.read_record(inode, fd)?.id);
+            let record = self.read_record(inode, fd)?;
+            if !record.is_root() {
+                let why = "another directory of the volume was put in the place of its root";
+                return Err(volume::Error::corrupt(RECORD, why).into());
+            }
+            return Ok(record.id);
         }
         loop {
             let Some(link) = inode.first_link() else { return Ok(self.read_record(inode, fd)?.id) };
@@ -169,7 +174,7 @@ impl Filesystem {
             if !record.belongs_in(&parent.id) {
                 let path = inode.lower_path().unwrap_or_default();
                 let why = "the directory's record names another parent directory";
-                return Err(volume::Error::corrupt(path.display(), why).into());
+                return Err(volume::Error::corrupt(path.join(RECORD).display(), why).into());
             }
             return Ok(record.id);
         }
@@ -182,11 +187,12 @@ impl Filesystem {
             Error::from(volume::Error::corrupt(path.display(), why))
         };
         let name = OsStr::new(RECORD);
-        let file = match self.with_owner_access(fd, || self.lower.open(fd, name, libc::O_RDONLY, 0)) {
+        let file = match self.with_owner_access(fd, || open_own(&*self.lower, fd, name)) {
             Ok(file) => file,
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
                 return Err(corrupt(&"the directory's record is missing"));
             }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(corrupt(&e)),
             Err(e) => return Err(e.into()),
         };
         let mut sealed = [0u8; 512];

@@ -348,7 +348,6 @@ impl InodeTable {
     }
 
     /// Inodes in the table.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|s| s.lock().len()).sum()
     }
@@ -362,6 +361,7 @@ fn mix(x: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::volume::lower::Timespec;

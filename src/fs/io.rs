@@ -70,7 +70,12 @@ impl Filesystem {
 
     /// Ends a file handle.
     pub fn release(&self, handle: Handle) {
+        let inode = self.handles.file(handle).ok().map(|open| Arc::clone(&open.inode));
+        let mode = inode.as_ref().map_or(0, |inode| inode.mode());
         self.handles.remove(handle);
+        if let Some(inode) = inode {
+            self.keep_suidgid(&inode, mode);
+        }
     }
 
     /// Makes the file durable, and all it stands on.

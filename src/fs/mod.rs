@@ -120,6 +120,11 @@ impl Filesystem {
         *self.kernel.write() = Some(kernel);
     }
 
+    /// Inodes that the kernel, or something open, refers to; 1 (the root) when all was given back.
+    pub fn known_inodes(&self) -> usize {
+        self.table.len()
+    }
+
     /// The KMS changed its mind about some key: data keys in use are dropped and the kernel's pages of every
     /// known file with them, so that the next read asks again.
     ///

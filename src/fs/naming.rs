@@ -8,7 +8,7 @@ use super::dirfd::Dir;
 use super::errno::{Error, Result};
 use super::{Filesystem, Ino};
 use crate::volume::dirrec::RECORD;
-use crate::volume::lower::{Fd, LowerEntry};
+use crate::volume::lower::{Fd, LowerEntry, open_own};
 use crate::volume::names::LowerName;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -107,24 +107,26 @@ impl Filesystem {
     /// An existing one is written over with the same bytes, which also repairs one that a crash cut short.
     pub(super) fn add_sidecar(&self, dir: &Dir, name: &LowerName) -> Result<()> {
         let Some(sidecar) = &name.sidecar else { return Ok(()) };
-        let fd = self.lower.open(&dir.fd, &sidecar.name, libc::O_WRONLY | libc::O_CREAT, 0o644)?;
+        // Non-blocking: a FIFO in its place must not hang the mount.
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK;
+        let fd = self.lower.open(&dir.fd, &sidecar.name, flags, 0o644)?;
         self.lower.pwrite(&fd, &sidecar.content, 0)?;
         Ok(self.store.pending().add(fd)?)
     }
 
     /// Removes the sidecar of a long name whose entry is gone. What cannot be removed does no harm.
     pub(super) fn drop_sidecar(&self, dir: &Dir, name: &LowerName) {
-        if let Some(sidecar) = &name.sidecar {
-            if let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name) {
-                log::debug!("left {} behind: {e}", sidecar.name.display());
-            }
+        if let Some(sidecar) = &name.sidecar
+            && let Err(e) = self.lower.unlink(&dir.fd, &sidecar.name)
+        {
+            log::debug!("left {} behind: {e}", sidecar.name.display());
         }
     }
 
     fn read_sidecar(&self, dir: &Fd, entry: &OsStr) -> Result<Vec<u8>> {
         let mut name = entry.to_owned();
         name.push(OsStr::from_bytes(SIDECAR));
-        let fd = self.lower.open(dir, &name, libc::O_RDONLY, 0)?;
+        let fd = open_own(&*self.lower, dir, &name)?;
         let mut content = vec![0u8; 4096];
         let len = self.lower.pread(&fd, &mut content, 0)?;
         content.truncate(len);

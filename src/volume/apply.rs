@@ -12,11 +12,21 @@ use super::overlay::{Journaled, Overlay};
 use super::tags::{TagCache, TagFile};
 use std::ops::Range;
 
+/// Blocks between two calls of the breather: 1 MiB.
+const BREATH: usize = 256;
+
 /// Applies `overlay` to the lower file, whose plaintext has `place_len` bytes; returns how many it has then.
+/// Calls `breathe` now and then, so that a checkpoint in the background can leave others room.
 ///
 /// # Errors
 /// Those of the lower filesystem; corruption if the journal's own bytes cannot be read back.
-pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u64) -> Result<u64> {
+pub fn apply(
+    file: TagFile<'_>,
+    tags: &TagCache,
+    overlay: &Overlay,
+    place_len: u64,
+    breathe: &mut dyn FnMut() -> Result<()>,
+) -> Result<u64> {
     let mut place_len = place_len;
     if let Some(cut) = overlay.cut {
         place_len = cut_in_place(file, tags, place_len, cut * BLOCK)?;
@@ -25,6 +35,7 @@ pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u
         punch_in_place(file, tags, hole.start..hole.end.min(blocks_in(place_len)))?;
     }
     let mut waiting = overlay.blocks.iter().filter(|(_, j)| !j.in_place).map(|(b, j)| (*b, j)).peekable();
+    let mut since_breath = 0;
     while let Some((first, journaled)) = waiting.next() {
         let mut run = vec![journaled];
         let group_end = group_blocks(group_of(first)).end;
@@ -34,6 +45,11 @@ pub fn apply(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay, place_len: u
             run.push(next);
         }
         write_run(file, tags, first, &run)?;
+        since_breath += run.len();
+        if since_breath >= BREATH {
+            since_breath = 0;
+            breathe()?;
+        }
     }
     if overlay.cut.is_some() {
         place_len = overlay.len;
@@ -88,6 +104,9 @@ pub fn forget_behind(file: TagFile<'_>, tags: &TagCache, len: u64, first: u64) -
 fn punch_in_place(file: TagFile<'_>, tags: &TagCache, blocks: Range<u64>) -> Result<()> {
     for run in runs(blocks) {
         let count = run.end - run.start;
+        if is_unallocated(file, &run)? {
+            continue;
+        }
         tags.store(file, run.start, &vec![TagEntry::HOLE; count as usize])?;
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         match file.lower.fallocate(file.fd, mode, data_offset(run.start), count * BLOCK) {
@@ -96,6 +115,18 @@ fn punch_in_place(file: TagFile<'_>, tags: &TagCache, blocks: Range<u64>) -> Res
         }
     }
     Ok(())
+}
+
+/// Has the lower file nothing where the entries and the data of `run` would be? Punching the holes of a huge file
+/// must not write a tag page for each.
+fn is_unallocated(file: TagFile<'_>, run: &Range<u64>) -> Result<bool> {
+    let from = tag_page_offset(group_of(run.start));
+    match file.lower.seek(file.fd, from, libc::SEEK_DATA) {
+        Ok(data) => Ok(data >= data_offset(run.end - 1) + BLOCK),
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Copies a run of blocks, contiguous and of one group, from the journal into place: data first, then tags.

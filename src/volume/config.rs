@@ -16,7 +16,7 @@
 
 use super::header::MAX_WRAPPED;
 use super::keys::{VolumeId, config_key};
-use super::lower::{Fd, Lower};
+use super::lower::{Fd, Lower, open_own};
 use super::{Error, Result};
 use crate::crypto::{Cipher, Key, mac, random};
 use crate::keys::WrappedKey;
@@ -126,18 +126,15 @@ impl Config {
     /// # Errors
     /// [`Error::Volume`] if there is none, or a newer kmsfs wrote it; [`Error::Corrupt`] if it is not well-formed.
     pub fn read(lower: &dyn Lower, root: &Fd) -> Result<Unverified> {
-        // Non-blocking: a FIFO in its place must not hang the mount.
-        let fd = match lower.open(root, OsStr::new(CONFIG), libc::O_RDONLY | libc::O_NONBLOCK, 0) {
+        let fd = match open_own(lower, root, OsStr::new(CONFIG)) {
             Ok(fd) => fd,
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
                 let why = format!("not a kmsfs volume: it has no {CONFIG} (kmsfs init makes a volume)");
                 return Err(Error::Volume(why));
             }
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Err(Error::corrupt(CONFIG, e)),
             Err(e) => return Err(e.into()),
         };
-        if !lower.fstat(&fd)?.is_file() {
-            return Err(Error::corrupt(CONFIG, "not a regular file"));
-        }
         let mut text = vec![0; CONFIG_MAX + 1];
         let len = lower.pread(&fd, &mut text, 0)?;
         decode(&text[..len])

@@ -54,6 +54,11 @@ impl Record {
         Record { id: random::array(), parent: NO_DIR, previous: NO_DIR }
     }
 
+    /// Whether the directory is the volume's root. A directory that somebody put in the root's place is not.
+    pub fn is_root(&self) -> bool {
+        self.parent == NO_DIR
+    }
+
     /// Whether the directory may be found in the directory `parent`.
     pub fn belongs_in(&self, parent: &DirId) -> bool {
         *parent != NO_DIR && (self.parent == *parent || self.previous == *parent)
@@ -143,6 +148,17 @@ mod tests {
             assert_eq!(keys(1).open_record(&file).unwrap(), record);
         }
         assert_ne!(keys(1).seal_record(&record()), keys(1).seal_record(&record()), "nonces are random");
+    }
+
+    #[test]
+    fn a_directory_belongs_below_either_parent_and_the_root_below_none() {
+        assert!(record().belongs_in(&[2; 16]) && record().belongs_in(&[3; 16]));
+        let settled = Record { previous: NO_DIR, ..record() };
+        for elsewhere in [[1; 16], [3; 16], NO_DIR] {
+            assert!(!settled.belongs_in(&elsewhere), "{elsewhere:?}");
+        }
+        assert!(Record::root().is_root() && !settled.is_root());
+        assert!(!Record::root().belongs_in(&NO_DIR), "no directory has the root in it");
     }
 
     #[test]

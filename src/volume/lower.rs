@@ -243,6 +243,22 @@ pub fn open_root(path: &Path) -> io::Result<Fd> {
     owned(fd)
 }
 
+/// Opens a small file of kmsfs's own for reading: a config, a record, a sidecar.
+///
+/// Nothing that somebody put in its place can hang the mount (a FIFO), lead elsewhere (a link) or be read for it.
+///
+/// # Errors
+/// Those of `open`; [`io::ErrorKind::InvalidData`], without an errno, if it is not a regular file.
+pub fn open_own(lower: &dyn Lower, dir: &Fd, name: &OsStr) -> io::Result<Fd> {
+    let not_regular = || io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
+    let fd = match lower.open(dir, name, libc::O_RDONLY | libc::O_NONBLOCK, 0) {
+        // A symbolic link; a socket or a device without a driver.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => return Err(not_regular()),
+        opened => opened?,
+    };
+    if lower.fstat(&fd)?.is_file() { Ok(fd) } else { Err(not_regular()) }
+}
+
 fn cstring(name: &OsStr) -> io::Result<CString> {
     CString::new(name.as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
@@ -651,5 +667,33 @@ fn parse_dirents(mut buf: &[u8], out: &mut Vec<LowerEntry>) {
         let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
         out.push(LowerEntry { name: OsStr::from_bytes(&name[..end]).to_owned(), ino, kind: buf[18] });
         buf = &buf[reclen..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_the_place_of_an_own_file_neither_hangs_nor_leads_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_root(dir.path()).unwrap();
+        std::fs::write(dir.path().join("file"), b"content").unwrap();
+        std::fs::create_dir(dir.path().join("directory")).unwrap();
+        SystemLower.symlink(OsStr::new("file"), &root, OsStr::new("link")).unwrap();
+        for (name, kind) in [("fifo", libc::S_IFIFO), ("socket", libc::S_IFSOCK)] {
+            SystemLower.mknod(&root, OsStr::new(name), kind | 0o600, 0).unwrap();
+        }
+        let open = |name: &str| open_own(&SystemLower, &root, OsStr::new(name));
+
+        let mut content = [0; 16];
+        let len = SystemLower.pread(&open("file").unwrap(), &mut content, 0).unwrap();
+        assert_eq!(&content[..len], b"content");
+        assert_eq!(open("missing").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        for name in ["directory", "link", "fifo", "socket"] {
+            assert_eq!(open(name).unwrap_err().kind(), io::ErrorKind::InvalidData, "{name}");
+        }
     }
 }

@@ -150,7 +150,13 @@ fn open_journal(
     keyring: &Keyring,
     power: bool,
 ) -> Result<(Journal, Option<Recovered>)> {
-    let (dir, state) = Journal::open_files(&**lower, root)?;
+    let (dir, state) = Journal::open_files(&**lower, root).map_err(|e| match e {
+        Error::Os(e) if e.raw_os_error() == Some(libc::ENOENT) => Error::corrupt(
+            "kmsfs.journal/state",
+            "missing; restore kmsfs.journal from the same copy of the lower directory",
+        ),
+        other => other,
+    })?;
     if !lower.try_lock(&state)? {
         let pid = State::read(&**lower, &state, &key).map_or(0, |s| s.pid);
         return Err(Error::InUse { pid });
@@ -160,7 +166,7 @@ fn open_journal(
     if !previous.mounted {
         return Ok((journal, None));
     }
-    log::warn!("the volume was not closed: {} records to bring into place", records.len());
+    log::warn!("the volume was not closed: bringing its journal into place");
     let replay = replay(&**lower, root, records)?;
     let files = Recovery { lower: &**lower, root, keyring, began: previous.began }.run()?;
     let segments = journal.rotate();
@@ -169,6 +175,15 @@ fn open_journal(
     if files.skipped == 0 {
         journal.recovered()?;
     }
-    log::warn!("recovered: {replay:?}, {files:?}");
+    log::warn!(
+        "brought {} records into {} files; looked at {} files, mended {}, emptied {}, skipped {}, found {} damaged",
+        replay.records,
+        replay.files,
+        files.looked_at,
+        files.mended,
+        files.emptied,
+        files.skipped,
+        files.damaged
+    );
     Ok((journal, Some(Recovered { replay, files })))
 }

@@ -81,7 +81,15 @@ impl Recovery<'_> {
     }
 
     fn file(&self, path: &Path, recent: bool, report: &mut RecoveryReport) -> Result<()> {
-        let fd = super::replay::open_path(self.lower, self.root, path, libc::O_RDWR)?;
+        let fd = match super::replay::open_path(self.lower, self.root, path, libc::O_RDWR) {
+            Ok(fd) => fd,
+            // One file that cannot be opened must not keep the others from being served.
+            Err(e) => {
+                log::error!("{}: not looked at after the crash: {e}", path.display());
+                report.skipped += 1;
+                return Ok(());
+            }
+        };
         let stat = self.lower.fstat(&fd)?;
         let mut page0 = [0u8; BLOCK_LEN];
         let n = self.lower.pread(&fd, &mut page0, 0)?;
@@ -192,7 +200,7 @@ impl Mending<'_> {
     /// Does `block` read at plaintext length `len`: does it open, or is it a hole where holes may be?
     fn reads(&self, block: u64, len: usize) -> Result<bool> {
         let entry = self.entries(block..block + 1)?[0];
-        if entry.is_hole() || self.has_no_data(block)? {
+        if entry.is_hole() {
             return Ok(self.header.slot.sparse);
         }
         let mut buf = vec![0; len];
@@ -206,10 +214,6 @@ impl Mending<'_> {
     /// Returns whether anything had to change.
     fn mend(&mut self, stat: &Stat, recent: bool) -> Result<bool> {
         let found = plain_len_floor(stat.size);
-        if found < self.header.slot.durable_len {
-            // It was cut, and the header that told so is lost: nobody knows from where on it was written anew.
-            self.header.slot.durable_len = 0;
-        }
         let mut len = self.whole_length(found)?;
         let forgotten = self.forget_unwritten(len)?;
         if recent {
@@ -221,7 +225,8 @@ impl Mending<'_> {
             return Ok(false);
         }
         if !exact {
-            cut_in_place(self.tag_file(), &self.tags, found.max(len + 1), len.next_multiple_of(BLOCK))?;
+            let longest = found.max(self.header.slot.sealed_len).max(len + 1);
+            cut_in_place(self.tag_file(), &self.tags, longest, len.next_multiple_of(BLOCK))?;
             self.lower.truncate(self.fd, lower_len(len))?;
         }
         let slot = &mut self.header.slot;
@@ -253,8 +258,14 @@ impl Mending<'_> {
                 }
             }
         }
-        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(len / BLOCK, (len % BLOCK) as usize)? {
-            len -= len % BLOCK;
+        let tail = len / BLOCK;
+        if !len.is_multiple_of(BLOCK) && len != sealed && !self.reads(tail, (len % BLOCK) as usize)? {
+            if self.header.slot.sparse {
+                // It was a hole before it was filled.
+                self.tags.store(self.tag_file(), tail, &[TagEntry::HOLE])?;
+            } else {
+                len = tail * BLOCK;
+            }
         }
         Ok(len)
     }
@@ -288,17 +299,19 @@ impl Mending<'_> {
         }
     }
 
-    /// A last block that was being rewritten in place when the power went is dropped; so is all behind the
-    /// first such block, none of which any fsync had covered.
+    /// Blocks that no fsync has covered and that do not open are dropped. In a file with holes they were holes
+    /// before; else the file ends before the first of them.
     fn drop_torn(&mut self, len: u64) -> Result<u64> {
-        for block in self.header.slot.durable_len / BLOCK..blocks_in(len) {
+        let durable_len = self.header.slot.durable_len;
+        for block in durable_len / BLOCK..blocks_in(len) {
             let hole = self.entries(block..block + 1)?[0].is_hole();
-            if block * BLOCK >= self.header.slot.durable_len
-                && !hole
-                && !self.reads(block, block_len(block, len))?
-            {
+            if block * BLOCK < durable_len || hole || self.reads(block, block_len(block, len))? {
+                continue;
+            }
+            if !self.header.slot.sparse {
                 return Ok(block * BLOCK);
             }
+            self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
         }
         Ok(len)
     }

@@ -93,7 +93,7 @@ fn enter(found: &mut Found, replayed: Replayed) {
 
 fn apply_to(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay) -> Result<()> {
     let before = file.lower.fstat(file.fd)?;
-    let place_len = apply(file, tags, overlay, plain_len_floor(before.size))?;
+    let place_len = apply(file, tags, overlay, plain_len_floor(before.size), &mut || Ok(()))?;
     // Whoever grows a file tells the journal of its short last block first. What the file has behind one that is
     // short still was never committed, and its length would make that block unreadable.
     let short = overlay.blocks.iter().find(|(_, j)| (j.len as usize) < BLOCK_LEN);

@@ -13,7 +13,7 @@ use crate::keys::Keyring;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub struct Shared {
     wake: Mutex<bool>,
     woken: Condvar,
     stop: AtomicBool,
+    /// How many wait for a checkpoint.
+    hurry: AtomicUsize,
     background: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -77,6 +79,7 @@ impl FileStore {
             wake: Mutex::new(false),
             woken: Condvar::new(),
             stop: AtomicBool::new(false),
+            hurry: AtomicUsize::new(0),
             background: Mutex::default(),
         }))
     }
@@ -106,13 +109,24 @@ impl FileStore {
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
     pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
+        let seen = self.0.key_epoch.load(Ordering::Acquire);
         let (header, key) = new_header(&self.0.keyring)?;
         let data_key = Arc::clone(&key);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
-        file.open_handle();
-        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        self.enter(id, &file, seen)?;
         Ok(file)
+    }
+
+    /// Makes a file known. One whose key was asked for before all keys were dropped asks again.
+    fn enter(&self, id: FileKeyId, file: &Arc<File>, seen: u64) -> Result<()> {
+        self.0.live.lock().insert(id, Arc::downgrade(file));
+        if self.0.key_epoch.load(Ordering::Acquire) != seen {
+            file.suspend()?;
+            file.data_key()?;
+        }
+        file.open_handle();
+        Ok(())
     }
 
     /// The open file of lower inode `id`, opened with `open_lower` if it is not; counts a handle.
@@ -132,6 +146,7 @@ impl FileStore {
             file.open_handle();
             return Ok(file);
         }
+        let seen = self.0.key_epoch.load(Ordering::Acquire);
         let fd = open_lower()?;
         let stat = self.0.lower.fstat(&fd)?;
         let named =
@@ -151,8 +166,7 @@ impl FileStore {
         }
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, false));
         self.0.tags.seed(file.serial(), &page0[..n]);
-        file.open_handle();
-        self.0.live.lock().insert(id, Arc::downgrade(&file));
+        self.enter(id, &file, seen)?;
         Ok(file)
     }
 
@@ -177,7 +191,10 @@ impl FileStore {
     /// # Errors
     /// Those of the lower filesystem; the journal then keeps what could not be applied.
     pub fn checkpoint(&self) -> Result<()> {
-        self.0.checkpoint()
+        self.0.hurry.fetch_add(1, Ordering::AcqRel);
+        let done = self.0.checkpoint();
+        self.0.hurry.fetch_sub(1, Ordering::AcqRel);
+        done
     }
 
     /// Starts the background work: directory records become durable, the journal comes into place.
@@ -198,6 +215,7 @@ impl FileStore {
     /// Those of the lower filesystem; the next mount then replays what is left in the journal.
     pub fn close(&self) -> Result<()> {
         self.0.stop.store(true, Ordering::Release);
+        self.0.hurry.fetch_add(1, Ordering::AcqRel);
         self.0.wake();
         let background = self.0.background.lock().take();
         if background.is_some_and(|thread| thread.join().is_err()) {
@@ -286,6 +304,11 @@ impl Shared {
         }
     }
 
+    /// Does somebody wait for the checkpoint: an unmount, or writers held back soon?
+    pub(super) fn in_a_hurry(&self) -> bool {
+        self.hurry.load(Ordering::Acquire) > 0 || self.journal.pending_bytes() >= HARD_LIMIT / 4 * 3
+    }
+
     fn wake(&self) {
         *self.wake.lock() = true;
         self.woken.notify_all();
@@ -310,7 +333,8 @@ impl Shared {
             (self.journal.rotate(), frozen)
         };
         let applied = self.journal.commit(self.journal.last_lsn()).and_then(|()| {
-            for (frozen, file) in files.iter().filter(|(_, f)| !f.is_gone()) {
+            // Deleted files too: a power cut may bring their names back.
+            for (frozen, file) in &files {
                 file.checkpoint(frozen)?;
             }
             self.journal.retire(&segments)

@@ -1,5 +1,7 @@
 //! A volume in a temporary directory, its key in memory, opened as a mount opens it but without a kernel.
 
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
 use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
@@ -74,6 +76,11 @@ impl Scratch {
     pub fn new_in(lower: tempfile::TempDir) -> Scratch {
         Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv).unwrap();
         Scratch { lower }
+    }
+
+    /// The lower directory, for those who tamper.
+    pub fn lower(&self) -> &Path {
+        self.lower.path()
     }
 
     /// Opens it. What was opened before must have been shut down.

@@ -493,10 +493,8 @@ impl Recording {
         for (i, op) in self.ops.iter().enumerate().take(survivors.metadata.max(last)) {
             let in_order = lost.is_none_or(|first| i < first);
             match op {
-                Op::Write { node, at, bytes, .. } => {
-                    if writes.next_if_eq(&i).is_some() {
-                        rebuild.write(*node, *at, bytes, in_order);
-                    }
+                Op::Write { node, at, bytes, .. } if writes.next_if_eq(&i).is_some() => {
+                    rebuild.write(*node, *at, bytes, in_order);
                 }
                 op if op.is_metadata() && in_order => rebuild.apply(op),
                 Op::Truncate { node, .. } | Op::Allocate { node, .. } => {

@@ -186,7 +186,7 @@ impl Volume {
         let mut ended = None;
         let answers = wait_until(PATIENCE, || {
             ended = child.try_wait().unwrap();
-            ended.is_some() || is_mount_point(&self.mnt())
+            ended.is_some() || (is_mount_point(&self.mnt()) && self.is_announced())
         });
         if let Some(status) = ended {
             return Err(status);
@@ -194,6 +194,11 @@ impl Volume {
         self.daemon = Some(Daemon { child, _alive: alive });
         assert!(answers, "the mount does not answer:\n{}", self.log());
         Ok(())
+    }
+
+    /// Whether the daemon has told that it is ready; before that, it takes an unmount for a failure to start.
+    fn is_announced(&self) -> bool {
+        self.kmsfs("status").arg(self.mnt()).output().unwrap().status.success()
     }
 
     /// Tries to mount and returns what the program said when it refused.

@@ -7,7 +7,7 @@ use crate::volume::config::CONFIG;
 use crate::volume::dirrec::{DirId, RECORD, RECORD_LEN};
 use crate::volume::geometry::plain_len_floor;
 use crate::volume::journal::JOURNAL_DIR;
-use crate::volume::lower::{Fd, Lower, LowerEntry, Stat};
+use crate::volume::lower::{Fd, Lower, LowerEntry, Stat, open_own};
 use crate::volume::names::{LONG, RESERVED, SIDECAR, SIDECAR_MAX};
 use crate::volume::{Error, Result};
 use std::collections::HashSet;
@@ -108,16 +108,15 @@ impl Walk<'_, '_> {
     /// Reads a directory's record and checks that the directory belongs below `parent`, or is the root.
     fn record(&self, dir: &Fd, parent: Option<&DirId>) -> Result<DirId> {
         let target = self.check.target;
-        let fd = target.lower.open(dir, OsStr::new(RECORD), libc::O_RDONLY, 0).map_err(|err| {
-            match err.kind() {
-                std::io::ErrorKind::NotFound => Error::corrupt(RECORD, "the directory's record is missing"),
-                _ => Error::Os(err),
-            }
+        let fd = open_own(target.lower, dir, OsStr::new(RECORD)).map_err(|err| match err.kind() {
+            std::io::ErrorKind::InvalidData => Error::corrupt(RECORD, err),
+            std::io::ErrorKind::NotFound => Error::corrupt(RECORD, "the directory's record is missing"),
+            _ => Error::Os(err),
         })?;
         let mut bytes = [0; RECORD_LEN + 1];
         let len = target.lower.pread(&fd, &mut bytes, 0)?;
         let record = target.keys.open_record(&bytes[..len])?;
-        let belongs = parent.map_or(record.parent == NO_DIR, |parent| record.belongs_in(parent));
+        let belongs = parent.map_or(record.is_root(), |parent| record.belongs_in(parent));
         match belongs {
             true => Ok(record.id),
             false => Err(Error::corrupt(RECORD, "the directory belongs elsewhere in the volume")),
@@ -190,15 +189,13 @@ impl Walk<'_, '_> {
         }
         let mut sidecar = name.to_owned();
         sidecar.push(SIDECAR);
-        let fd = target.lower.open(&dir.fd, &sidecar, libc::O_RDONLY, 0)?;
+        let fd = open_own(target.lower, &dir.fd, &sidecar)?;
         let mut full = vec![0; SIDECAR_MAX + 1];
         let len = target.lower.pread(&fd, &mut full, 0)?;
         target.keys.decrypt_long_name(&dir.id, name, &full[..len])
     }
 }
 
-/// No directory: the parent of the root.
-const NO_DIR: DirId = [0; 16];
 const TEMPORARY: &[u8] = b"kmsfs.tmp.";
 
 /// What an entry is to kmsfs itself.

@@ -65,7 +65,7 @@ struct Inner {
     /// The file's last record.
     last_lsn: u64,
     /// A ready sector for the length after the next checkpoint, made when the data key had to go.
-    sector_for_later: Option<(Box<[u8]>, u64)>,
+    sector_for_later: Option<SectorForLater>,
     /// Plaintext from here on was never made durable.
     volatile_from: u64,
     /// Plaintext of the lower file below this is durable where it lies. The header learns it with the next slot,
@@ -77,6 +77,14 @@ struct Inner {
     tail_born: Option<Instant>,
     /// Blocks sealed under the current block key, of the `slot.seals` reserved.
     seals_used: u64,
+}
+
+/// A header sector that was sealed ahead of its time.
+#[derive(Debug)]
+struct SectorForLater {
+    bytes: Box<[u8]>,
+    at: u64,
+    sealed_len: u64,
 }
 
 /// An open regular file.
@@ -272,12 +280,16 @@ impl File {
             let mut slot = self.data_key.lock();
             // A key that was asked for before all keys were dropped must not come back after it.
             if self.store.key_epoch.load(Ordering::Acquire) == seen {
-                let key = Arc::clone(slot.get_or_insert(key));
-                drop(slot);
                 self.inner.lock().sector_for_later = None;
-                return Ok(key);
+                return Ok(Arc::clone(slot.get_or_insert(key)));
             }
         }
+    }
+
+    /// Is `key` still the file's? Asked again once the blocks are locked: the key may have been taken away while
+    /// this request waited for them, and what was sealed then would miss what it does now.
+    fn holds(&self, key: &Arc<FileKey>) -> bool {
+        self.data_key.lock().as_ref().is_some_and(|held| Arc::ptr_eq(held, key))
     }
 
     /// Counts a handle.
@@ -293,11 +305,6 @@ impl File {
     /// The lower inode.
     pub(super) fn id(&self) -> FileKeyId {
         self.key
-    }
-
-    /// Open handles.
-    pub(super) fn handles(&self) -> usize {
-        self.handles.load(Ordering::Acquire)
     }
 
     fn cipher_for<'a>(&'a self, key: &'a FileKey) -> BlockCipher<'a> {

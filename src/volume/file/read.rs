@@ -15,9 +15,14 @@ impl File {
     /// [`super::Error::Corrupt`] where a block does not authenticate; key errors; those of the lower
     /// filesystem. `out` then holds no more than before.
     pub fn read(&self, at: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
-        let key = self.data_key()?;
         let end = at.saturating_add(len as u64);
-        let _guard = self.ranges.shared(at / BLOCK..blocks_in(end));
+        let (key, _guard) = loop {
+            let key = self.data_key()?;
+            let guard = self.ranges.shared(at / BLOCK..blocks_in(end));
+            if self.holds(&key) {
+                break (key, guard);
+            }
+        };
         let file_len = self.len();
         let end = end.min(file_len);
         if at >= end {

@@ -3,11 +3,12 @@
 use super::super::block::TagEntry;
 use super::super::geometry::{
     BLOCK, BLOCK_LEN, ENTRY_LEN, MAX_LEN, block_len, blocks_in, data_offset, group_blocks, group_of,
-    lower_len, tag_page_offset,
+    lower_len, plain_len_floor, tag_page_offset,
 };
 use super::super::journal::{Kind, RECORD_HEADER, Record};
 use super::super::lower::Timespec;
 use super::super::overlay::{Journaled, Source};
+use super::super::ranges::RangeGuard;
 use super::super::{Error, Result, apply};
 use super::File;
 use crate::keys::FileKey;
@@ -23,14 +24,37 @@ impl File {
             return Err(Error::errno(libc::EFBIG));
         }
         self.store.throttle()?;
-        let key = self.data_key()?;
-        let _guard = self.ranges.whole();
+        let (key, _guard) = self.whole_with_key()?;
         let old = self.len();
         match len.cmp(&old) {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => self.grow(&key, old, len),
             std::cmp::Ordering::Less => self.shrink(&key, old, len),
         }
+    }
+
+    /// Locks the whole file, with its key.
+    fn whole_with_key(&self) -> Result<(Arc<FileKey>, RangeGuard<'_>)> {
+        loop {
+            let key = self.data_key()?;
+            let guard = self.ranges.whole();
+            if self.holds(&key) {
+                return Ok((key, guard));
+            }
+        }
+    }
+
+    /// Zeroes the tag entries behind the end, up to the end of their page: a write that failed half way may have
+    /// left some, and a hole must not find them.
+    pub(super) fn clear_stale_tags(&self, len: u64) -> Result<()> {
+        let first = blocks_in(len);
+        let last = group_blocks(group_of(first)).end;
+        let mut entries = Vec::new();
+        self.store.tags.load(self.tag_file(), first..last, &mut entries)?;
+        if entries.iter().any(|e| !e.is_hole()) {
+            self.store.tags.store(self.tag_file(), first, &vec![TagEntry::HOLE; entries.len()])?;
+        }
+        Ok(())
     }
 
     /// Grows by a hole. The caller holds the whole file.
@@ -42,16 +66,18 @@ impl File {
         if padded == len {
             return Ok(());
         }
+        self.clear_stale_tags(padded)?;
         self.allow_holes(key)?;
         if self.inner.lock().layers.has_cut() {
             let record = Record { len_after: len, ..self.blank(Kind::Length) };
-            return self.record(&record, &mut [0; RECORD_HEADER], |inner, _| {
+            let _epoch = self.record(&record, &mut [0; RECORD_HEADER], |inner, _| {
                 inner.layers.active.grow_to(len);
                 inner.len = len;
                 inner.mtime = Some(record.mtime);
                 inner.changed = Some(record.mtime);
                 inner.layers.active.mtime = Some(record.mtime);
-            });
+            })?;
+            return Ok(());
         }
         let mut inner = self.inner.lock();
         self.store.lower.truncate(&self.fd, lower_len(len))?;
@@ -67,7 +93,11 @@ impl File {
         let first_dead = blocks_in(len);
         let direct = {
             let inner = self.inner.lock();
-            len.is_multiple_of(BLOCK) && !inner.layers.has_cut() && !inner.layers.covers(first_dead..u64::MAX)
+            // A cut into what an fsync covered must not reach the disk before the header admits it.
+            len.is_multiple_of(BLOCK)
+                && len >= inner.durable_len
+                && !inner.layers.has_cut()
+                && !inner.layers.covers(first_dead..u64::MAX)
         };
         if direct {
             return self.shrink_in_place(key, len);
@@ -91,7 +121,7 @@ impl File {
             last_len: tail_len as u32,
             ..self.blank(Kind::Cut)
         };
-        self.record(&record, &mut buf, |inner, appended| {
+        let _epoch = self.record(&record, &mut buf, |inner, appended| {
             inner.layers.active.cut_to(len);
             if let Some(entry) = tail {
                 let journaled = Journaled {
@@ -108,7 +138,8 @@ impl File {
             inner.changed = Some(record.mtime);
             inner.layers.active.mtime = Some(record.mtime);
             inner.volatile_from = inner.volatile_from.min(first_dead * BLOCK);
-        })
+        })?;
+        Ok(())
     }
 
     /// Cuts to whole blocks of which the journal says nothing: the header first, so that a file that is longer
@@ -132,8 +163,7 @@ impl File {
     /// Key errors; those of the lower filesystem.
     pub fn punch(&self, at: u64, len: u64) -> Result<()> {
         self.store.throttle()?;
-        let key = self.data_key()?;
-        let _guard = self.ranges.whole();
+        let (key, _guard) = self.whole_with_key()?;
         let file_len = self.len();
         let end = at.saturating_add(len).min(file_len);
         if at >= end {
@@ -153,12 +183,13 @@ impl File {
         }
         self.allow_holes(&key)?;
         let record = Record { first, count: last - first, ..self.blank(Kind::Hole) };
-        self.record(&record, &mut [0; RECORD_HEADER], |inner, _| {
+        let _epoch = self.record(&record, &mut [0; RECORD_HEADER], |inner, _| {
             inner.layers.active.punch(first..last);
             inner.mtime = Some(record.mtime);
             inner.changed = Some(record.mtime);
             inner.layers.active.mtime = Some(record.mtime);
-        })
+        })?;
+        Ok(())
     }
 
     /// Makes a range read as zeros, growing the file to its end unless `keep_size`.
@@ -204,6 +235,10 @@ impl File {
         let mut block = at / BLOCK;
         while block < blocks_in(len) {
             let upto = group_blocks(group_of(block)).end.min(blocks_in(len));
+            if let Some(next) = self.skip_hole(block, want_hole)? {
+                block = next;
+                continue;
+            }
             if let Some(found) = self.seek_in_group(block, upto, want_hole)? {
                 return Ok(at.max(found * BLOCK));
             }
@@ -228,6 +263,23 @@ impl File {
             };
             (hole == want_hole).then_some(block)
         }))
+    }
+
+    /// The first block of the next group that can hold data, where the group of `block` and what the journal
+    /// says cannot: a file of holes may be 2^50 blocks long.
+    fn skip_hole(&self, block: u64, want_hole: bool) -> Result<Option<u64>> {
+        if want_hole || !self.inner.lock().layers.is_empty() {
+            return Ok(None);
+        }
+        let page = tag_page_offset(group_of(block));
+        let data = match self.store.lower.seek(&self.fd, page, libc::SEEK_DATA) {
+            Ok(data) => data,
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Ok(Some(u64::MAX)),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let next = group_blocks(group_of(plain_len_floor(data) / BLOCK)).start;
+        Ok((next > block).then_some(next))
     }
 
     /// Does the lower file hold anything in the tag page of `block`? Spares reading the holes of huge files.

@@ -7,11 +7,16 @@ use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
 use super::super::overlay::Overlay;
-use super::{File, Inner};
+use super::{File, Inner, SectorForLater};
 use crate::keys::FileKey;
+use parking_lot::RwLockReadGuard;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a checkpoint leaves the disk to others at most, after each piece.
+const LONGEST_BREATH: Duration = Duration::from_millis(200);
 
 impl File {
     /// Makes the content durable, and everything the file stands on; without `data_only` its attributes too.
@@ -20,18 +25,16 @@ impl File {
     /// Those of the lower filesystem.
     pub fn sync(&self, data_only: bool) -> Result<()> {
         self.store.pending.flush()?;
-        let (len, lsn, journaled) = {
-            let inner = self.inner.lock();
-            (inner.len, inner.last_lsn, !inner.layers.is_empty())
+        let lsn = {
+            let mut inner = self.inner.lock();
+            // From here on nothing below is rewritten in place before its record is durable.
+            inner.volatile_from = inner.volatile_from.max(blocks_in(inner.len) * BLOCK);
+            inner.last_lsn
         };
         // First, since the header may tell a length only once the blocks below it can be read again.
-        if journaled {
-            self.store.journal.commit(lsn)?;
-            self.inner.lock().committed(lsn);
-        }
+        self.store.journal.commit(lsn)?;
+        self.inner.lock().committed(lsn);
         self.sync_lower(data_only)?;
-        let mut inner = self.inner.lock();
-        inner.volatile_from = inner.volatile_from.max(blocks_in(len) * BLOCK);
         Ok(())
     }
 
@@ -118,13 +121,14 @@ impl File {
         Ok(self.store.lower.pwrite(&self.fd, &bytes, 0)?)
     }
 
-    /// Appends a record and enters it into the overlay, as one step towards checkpoints.
+    /// Appends a record and enters it into the overlay, as one step towards checkpoints; none begins before the
+    /// returned guard is dropped.
     pub(super) fn record(
         &self,
         record: &Record,
         buf: &mut [u8],
         enter: impl FnOnce(&mut Inner, &Appended),
-    ) -> Result<()> {
+    ) -> Result<RwLockReadGuard<'_, u64>> {
         // Asked for outside the locks: it looks into the namespace.
         let path = self.hint.lower_path();
         let epoch = self.store.epoch.read();
@@ -146,7 +150,7 @@ impl File {
         if first {
             self.store.mark_dirty(self.key);
         }
-        Ok(())
+        Ok(epoch)
     }
 
     /// The file was renamed: the journal learns its new path with the next record.
@@ -168,7 +172,8 @@ impl File {
             // The flag that allows holes must be durable before a hole is.
             self.store.lower.fdatasync(&self.fd)?;
         }
-        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len)?;
+        let breathe = &mut || self.breathe();
+        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len, breathe)?;
         let mtime = {
             let mut inner = self.inner.lock();
             // Whoever appended in the meantime has moved the length on already; a cut forbids that.
@@ -189,10 +194,24 @@ impl File {
         Ok(())
     }
 
+    /// In the background there is time: what was written so far goes to the disk now, and then others have it
+    /// for as long, so that a checkpoint never queues so much that somebody's fsync waits behind all of it.
+    fn breathe(&self) -> Result<()> {
+        if self.store.power && !self.store.in_a_hurry() {
+            let began = Instant::now();
+            self.store.lower.fdatasync(&self.fd)?;
+            std::thread::sleep(began.elapsed().min(LONGEST_BREATH));
+        }
+        Ok(())
+    }
+
     fn seal_after_checkpoint(&self) -> Result<()> {
         let mut inner = self.inner.lock();
-        if let Some((sector, at)) = inner.sector_for_later.take() {
-            self.store.lower.pwrite(&self.fd, &sector, at)?;
+        if let Some(later) = {
+            let place_len = inner.place_len;
+            inner.sector_for_later.take_if(|l| l.sealed_len == place_len)
+        } {
+            self.store.lower.pwrite(&self.fd, &later.bytes, later.at)?;
             inner.slot.generation += 1;
             inner.slot.sealed_len = inner.place_len;
             return Ok(());
@@ -233,15 +252,11 @@ impl File {
             let durable_len = inner.durable_len.min(inner.len);
             let slot = Slot { generation, sealed_len: inner.len, durable_len, ..inner.slot.clone() };
             let (sector, at) = self.encode_slot(&slot, &key);
-            inner.sector_for_later = Some((Box::new(sector), at));
+            let sealed_len = slot.sealed_len;
+            inner.sector_for_later = Some(SectorForLater { bytes: Box::new(sector), at, sealed_len });
         }
         drop(inner);
         *self.data_key.lock() = None;
         sealed
-    }
-
-    /// Is it deleted and closed, so that its changes need not come into place?
-    pub(in super::super) fn is_gone(&self) -> bool {
-        self.handles() == 0 && self.store.lower.fstat(&self.fd).is_ok_and(|s| s.nlink == 0)
     }
 }

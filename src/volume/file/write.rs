@@ -72,14 +72,14 @@ impl File {
             return Ok(());
         }
         self.store.throttle()?;
-        let key = self.data_key()?;
         loop {
+            let key = self.data_key()?;
             let len = self.len();
             // Growing touches the last block and everything behind it.
             let blocks =
                 if end > len { (at / BLOCK).min(len / BLOCK)..u64::MAX } else { at / BLOCK..blocks_in(end) };
             let _guard = self.ranges.exclusive(blocks);
-            if self.len() != len && (end > len || end > self.len()) {
+            if !self.holds(&key) || (self.len() != len && (end > len || end > self.len())) {
                 continue;
             }
             if at > len {
@@ -97,6 +97,7 @@ impl File {
             self.write_blocks(key, len, &vec![0; (tail_end - len) as usize])?;
         }
         if at / BLOCK > blocks_in(len) {
+            self.clear_stale_tags(len)?;
             self.allow_holes(key)?;
         }
         Ok(())
@@ -333,7 +334,7 @@ impl File {
             last_len: block_len(run.end - 1, new_len) as u32,
             mtime,
         };
-        let in_place = way == Way::Guarded;
+        let mut in_place = way == Way::Guarded;
         let entries = sealed.entries(&run).to_vec();
         let whole = run.start == sealed.first && run.end - run.start == sealed.entries.len() as u64;
         let mut copied;
@@ -348,7 +349,11 @@ impl File {
         for (entry, raw) in entries.iter().zip(buf[RECORD_HEADER..].chunks_exact_mut(ENTRY_LEN)) {
             raw.copy_from_slice(&entry.encode());
         }
-        self.record(&record, buf, |inner, appended| {
+        // Held until the blocks are in place: a checkpoint must not retire the record before.
+        let _epoch = self.record(&record, buf, |inner, appended| {
+            // An fsync or a checkpoint may have come since the way was chosen.
+            let volatile = |b: u64| !self.store.power || b * BLOCK >= inner.volatile_from;
+            in_place &= run.clone().all(|b| volatile(b) && inner.layers.may_write_in_place(b));
             for (i, entry) in entries.iter().enumerate() {
                 let journaled = Journaled {
                     segment: std::sync::Arc::clone(&appended.segment),

@@ -345,6 +345,11 @@ impl Journal {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
+    /// The last record known to be durable; without power durability, the last one.
+    pub fn durable_lsn(&self) -> u64 {
+        if self.power { self.commits.lock().durable } else { self.last_lsn() }
+    }
+
     /// Returns once all records up to `lsn` are durable. One caller syncs for all who wait.
     ///
     /// # Errors
@@ -421,11 +426,13 @@ impl Journal {
     pub fn retire(&self, segments: &[Arc<Segment>]) -> Result<()> {
         let Some(last) = segments.last().map(|s| s.seq) else { return Ok(()) };
         let mut appender = self.appender.lock();
+        let next = appender.live.iter().find(|s| s.seq > last);
+        let first_lsn = next.map_or(appender.next_lsn, |s| s.first_lsn);
+        let state = State { first_live: last + 1, first_lsn, ..appender.state };
+        // Durable before anything here forgets the segments: after an error they are still to be retired.
+        self.write_state(&mut appender, state)?;
         appender.live.retain(|s| s.seq > last);
         appender.unsynced.retain(|s| s.seq > last);
-        let first_lsn = appender.live.first().map_or(appender.next_lsn, |s| s.first_lsn);
-        let state = State { first_live: last + 1, first_lsn, ..appender.state };
-        self.write_state(&mut appender, state)?;
         let bytes = appender.live.iter().map(|s| s.len.load(Ordering::Relaxed)).sum();
         self.pending_bytes.store(bytes, Ordering::Relaxed);
         Ok(())
@@ -470,13 +477,12 @@ struct Scan {
 fn scan(lower: &dyn Lower, dir: &Fd, key: &Key, state: &State) -> Result<Scan> {
     let mut seqs: Vec<u64> = lower.read_dir(dir)?.iter().filter_map(|e| segment_seq(&e.name)).collect();
     seqs.sort_unstable();
-    let newest = seqs.last().map_or(0, |s| s + 1);
     let mut scan = Scan {
         segments: Vec::new(),
         records: Vec::new(),
         bytes: 0,
         next_lsn: state.first_lsn,
-        next_seq: newest.max(state.first_live),
+        next_seq: state.first_live,
     };
     let live = seqs.iter().copied().skip_while(|s| *s < state.first_live);
     for (seq, expected) in live.zip(state.first_live..) {
@@ -484,10 +490,13 @@ fn scan(lower: &dyn Lower, dir: &Fd, key: &Key, state: &State) -> Result<Scan> {
             break;
         }
         let fd = lower.open(dir, &segment_name(seq), libc::O_RDWR, 0)?;
-        let mut bytes = vec![0; lower.fstat(&fd)?.size as usize];
+        // Nobody vouches for the size of a file that was put here; ours are not longer.
+        let longest = SEGMENT_SIZE + (MAX_PAYLOAD + RECORD_HEADER) as u64;
+        let mut bytes = vec![0; lower.fstat(&fd)?.size.min(longest) as usize];
         let n = lower.pread(&fd, &mut bytes, 0)?;
         let len = AtomicU64::new(n as u64);
         let segment = Arc::new(Segment { fd: Some(fd), seq, first_lsn: scan.next_lsn, len });
+        scan.next_seq = seq.saturating_add(1);
         scan.segments.push(Arc::clone(&segment));
         scan.bytes += n as u64;
         scan_segment(&mut scan, &segment, &bytes[..n], key);
