@@ -22,7 +22,7 @@ use kmsfs::volume::Durability;
 use kmsfs::volume::check::{self, Observer, Problem, Target};
 use kmsfs::volume::lower::SystemLower;
 use memory::{Scratch, open_volume};
-use power::{Class, Random, killed, power_cuts};
+use power::{Class, Disk, Random, killed, power_cuts};
 use recorder::{Role, Survivors};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use story::{Moment, Story, Teller, Tree, find, open_filesystem};
 
 const BLOCK: usize = 4096;
 /// States of one workload that are looked at, at most.
-const STATES: usize = 700;
+const STATES: usize = 800;
 
 /// Bytes that tell where they belong.
 fn pattern(seed: u8, len: usize) -> Vec<u8> {
@@ -133,7 +133,7 @@ fn judge(found: &Tree, moments: &[&Tree]) -> Result<(), String> {
 /// A crash: what reached the disk, and the first and last moment it may look like.
 type Crash = (Survivors, usize, usize);
 
-fn crashes(story: &Story, swallowed: Option<Class>) -> Vec<Crash> {
+fn crashes(story: &Story, disk: Disk) -> Vec<Crash> {
     let mut random = Random(1);
     let mut seen = HashSet::new();
     let mut all = Vec::new();
@@ -146,10 +146,10 @@ fn crashes(story: &Story, swallowed: Option<Class>) -> Vec<Crash> {
         // Several moments of one call stand at its end together.
         let end = moments.get(returned + 1).map(|m| m.1.at);
         let next = moments.iter().rfind(|m| Some(m.1.at) == end).map_or(returned, |m| m.0);
-        if swallowed.is_none() && seen.insert((returned, killed(&story.recording, cut))) {
+        if disk.swallowed.is_none() && seen.insert((returned, killed(&story.recording, cut))) {
             kills.push((killed(&story.recording, cut), returned, next));
         }
-        for state in power_cuts(&story.recording, cut, swallowed, &mut random) {
+        for state in power_cuts(&story.recording, cut, disk, &mut random) {
             if seen.insert((durable, state.clone())) {
                 all.push((state, durable, next));
             }
@@ -173,7 +173,7 @@ fn look_at(story: &Story, crash: &Crash) -> Result<(), String> {
 
 /// Finds nothing wrong in any crash of `story`.
 fn survives(story: &Story) {
-    let crashes = crashes(story, None);
+    let crashes = crashes(story, Disk::default());
     let mut wrong: BTreeMap<String, (usize, Crash)> = BTreeMap::new();
     for crash in &crashes {
         if let Err(why) = look_at(story, crash) {
@@ -401,6 +401,20 @@ fn database() -> Story {
     })
 }
 
+/// Nothing is synced, and the volume unmounted before the power goes.
+fn unmount() -> Story {
+    record("unmount", &[("old", 9000)], |t| {
+        t.create("new");
+        t.write("new", 0, &pattern(1, 10_000));
+        t.close("new");
+        t.append("old", &pattern(2, 20_000));
+        t.close("old");
+        t.mkdir("dir");
+        t.create("dir/file");
+        t.write("dir/file", 0, &pattern(3, 3000));
+    })
+}
+
 /// A crash while a crash is made good.
 fn recovery() -> Story {
     let first = overwrite();
@@ -424,19 +438,21 @@ macro_rules! stories {
 
 stories! {
     create, append, overwrite, checkpoint, replace, truncate, punch, directories, long_names, moves, database,
-    recovery,
+    unmount, recovery,
 }
 
-/// Every kind of sync that a mount does while it serves, but those of directory records, long names and the
-/// journal's directory: on this model of ext4 the write-back that is started first, and the order of metadata, do
-/// the same. They are for lower filesystems that order less.
+/// Every kind of sync that a mount does.
 const CLASSES: &[(Role, bool)] = &[
     (Role::Segment, true),
     (Role::JournalState, true),
+    (Role::JournalDirectory, false),
     (Role::Content, true),
     (Role::Content, false),
+    (Role::Record, false),
     (Role::Record, true),
+    (Role::LongName, false),
     (Role::Directory, false),
+    (Role::Everything, false),
 ];
 
 #[test]
@@ -452,5 +468,29 @@ fn no_sync_is_superfluous() {
 
 /// Does some crash of `story` lose something once `class` is swallowed?
 fn is_missed(story: &Story, class: Class) -> bool {
-    crashes(story, Some(class)).iter().any(|crash| look_at(story, crash).is_err())
+    let disk = Disk { swallowed: Some(class), ..Disk::default() };
+    let lost = |crash: &Crash| look_at(story, crash).is_err();
+    promised(story, Disk { only_hints: true, ..disk }).iter().any(lost)
+        || crashes(story, disk).iter().any(lost)
+}
+
+/// The crashes of `story` that come right after a sync has returned.
+fn promised(story: &Story, disk: Disk) -> Vec<Crash> {
+    let mut random = Random(2);
+    let mut all = Vec::new();
+    for (i, moment) in story.moments.iter().enumerate().filter(|(_, m)| m.durable) {
+        let states = power_cuts(&story.recording, moment.at, disk, &mut random);
+        all.extend(states.into_iter().map(|state| (state, i, i)));
+    }
+    all
+}
+
+#[test]
+fn what_a_sync_promises_rests_on_no_hint() {
+    for story in STORIES.iter().map(|tell| tell()) {
+        for crash in promised(&story, Disk { only_hints: true, ..Disk::default() }) {
+            let kept = look_at(&story, &crash);
+            assert_eq!(kept, Ok(()), "{}: {crash:?}", story.name);
+        }
+    }
 }

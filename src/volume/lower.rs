@@ -198,6 +198,8 @@ pub trait Lower: Send + Sync {
     fn fsync(&self, fd: &Fd) -> io::Result<()>;
     /// `fdatasync`.
     fn fdatasync(&self, fd: &Fd) -> io::Result<()>;
+    /// `syncfs`: makes the whole lower filesystem that `fd` is on durable.
+    fn sync_all(&self, fd: &Fd) -> io::Result<()>;
     /// Starts write-back of the whole file without waiting (`sync_file_range`).
     fn start_writeback(&self, fd: &Fd) -> io::Result<()>;
 
@@ -507,6 +509,11 @@ impl Lower for SystemLower {
     fn fdatasync(&self, fd: &Fd) -> io::Result<()> {
         // SAFETY: no pointers.
         retry(|| check(unsafe { libc::fdatasync(fd.raw()) }))
+    }
+
+    fn sync_all(&self, fd: &Fd) -> io::Result<()> {
+        // SAFETY: no pointers.
+        retry(|| check(unsafe { libc::syncfs(fd.raw()) }))
     }
 
     fn start_writeback(&self, fd: &Fd) -> io::Result<()> {

@@ -2,8 +2,8 @@
 //!
 //! | class | what survives |
 //! |---|---|
-//! | metadata: names, lengths that were set, extents | everything up to some point, nothing behind it; at least all up to the last change of a file that was synced since |
-//! | data | what was synced; what was on its way by write-back before metadata that survived; of the rest any part, page by page, each page in the order of its writes |
+//! | metadata: names, lengths that were set, extents | everything up to some point, nothing behind it; at least all up to the last change of a file that was synced since, where a rename of the file itself needs an `fsync` |
+//! | data | what was synced; what was on its way by write-back before metadata that survived, since allocated blocks are written before the metadata that names them; of the rest any part, page by page, each page in the order of its writes |
 //!
 //! A swallowed [`Class`] of syncs has no effect: so it shows what each of them is good for.
 
@@ -15,6 +15,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub struct Class {
     pub role: Role,
     pub data_only: bool,
+}
+
+impl Class {
+    /// The sync of a whole filesystem.
+    pub const ALL: Class = Class { role: Role::Everything, data_only: false };
+}
+
+/// What the lower filesystem does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk {
+    /// Syncs without effect.
+    pub swallowed: Option<Class>,
+    /// To start write-back is no more than a hint, as POSIX has it.
+    pub only_hints: bool,
 }
 
 /// A small generator (splitmix64): the same states in every run.
@@ -31,7 +45,7 @@ impl Random {
 }
 
 /// Random choices of pages for each cut and end of metadata.
-const RANDOM_CHOICES: usize = 3;
+const RANDOM_CHOICES: usize = 20;
 
 /// What is certain at a cut.
 struct Certain {
@@ -39,34 +53,42 @@ struct Certain {
     metadata: usize,
     /// The last sync of each file.
     synced: HashMap<Node, usize>,
+    /// The last sync of everything.
+    all: usize,
     /// The last start of write-back of each file.
     started: HashMap<Node, usize>,
 }
 
 impl Certain {
-    fn at(recording: &Recording, cut: usize, swallowed: Option<Class>) -> Certain {
-        let mut certain = Certain { metadata: 0, synced: HashMap::new(), started: HashMap::new() };
-        let mut touched: HashMap<Node, usize> = HashMap::new();
+    fn at(recording: &Recording, cut: usize, disk: Disk) -> Certain {
+        let mut certain = Certain { metadata: 0, synced: HashMap::new(), all: 0, started: HashMap::new() };
+        let mut reshaped: HashMap<Node, usize> = HashMap::new();
+        let mut named: HashMap<Node, usize> = HashMap::new();
         let mut grown: BTreeSet<Node> = BTreeSet::new();
         for (i, op) in recording.ops.iter().enumerate().take(cut) {
-            for node in op.touched() {
-                touched.insert(node, i + 1);
-            }
+            reshaped.extend(op.reshaped().into_iter().map(|node| (node, i + 1)));
+            named.extend(op.named().map(|node| (node, i + 1)));
             match op {
                 Op::Write { node, grows: true, .. } => {
                     grown.insert(*node);
                 }
-                Op::StartWriteback { node } => {
+                Op::SyncAll if disk.swallowed != Some(Class::ALL) => {
+                    (certain.metadata, certain.all) = (i, i);
+                }
+                Op::StartWriteback { node } if !disk.only_hints => {
                     certain.started.insert(*node, i);
                 }
                 Op::Sync { node, data_only } => {
                     let class = Class { role: recording.roles[*node], data_only: *data_only };
-                    if swallowed != Some(class) {
-                        certain.synced.insert(*node, i);
-                        // New extents are a change of metadata of this moment; what was before it goes first.
-                        let upto = if grown.remove(node) { i } else { touched.get(node).map_or(0, |t| *t) };
-                        certain.metadata = certain.metadata.max(upto);
+                    if disk.swallowed == Some(class) {
+                        continue;
                     }
+                    certain.synced.insert(*node, i);
+                    let last = |of: &HashMap<Node, usize>| of.get(node).copied().unwrap_or(0);
+                    // New extents are a change of metadata of this moment; what was before it goes first.
+                    let upto = if grown.remove(node) { i } else { last(&reshaped) };
+                    let upto = if *data_only { upto } else { upto.max(last(&named)) };
+                    certain.metadata = certain.metadata.max(upto);
                 }
                 _ => {}
             }
@@ -75,7 +97,8 @@ impl Certain {
     }
 
     fn is_durable(&self, write: usize, node: Node, metadata: usize) -> bool {
-        self.synced.get(&node).is_some_and(|s| write < *s)
+        write < self.all
+            || self.synced.get(&node).is_some_and(|s| write < *s)
             || self.started.get(&node).is_some_and(|s| write < *s && *s < metadata)
     }
 }
@@ -86,13 +109,8 @@ pub fn killed(recording: &Recording, cut: usize) -> Survivors {
 }
 
 /// What a power cut may leave behind `cut` calls.
-pub fn power_cuts(
-    recording: &Recording,
-    cut: usize,
-    swallowed: Option<Class>,
-    random: &mut Random,
-) -> Vec<Survivors> {
-    let certain = Certain::at(recording, cut, swallowed);
+pub fn power_cuts(recording: &Recording, cut: usize, disk: Disk, random: &mut Random) -> Vec<Survivors> {
+    let certain = Certain::at(recording, cut, disk);
     let between = certain.metadata + random.below(cut - certain.metadata + 1);
     let mut states = Vec::new();
     for metadata in BTreeSet::from([certain.metadata, between, cut].map(|m| last_metadata(recording, m))) {

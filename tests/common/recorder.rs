@@ -48,7 +48,6 @@ pub enum Op {
         name: OsString,
     },
     Rmdir {
-        node: Node,
         dir: Node,
         name: OsString,
     },
@@ -77,6 +76,7 @@ pub enum Op {
         at: u64,
         len: u64,
     },
+    SyncAll,
     StartWriteback {
         node: Node,
     },
@@ -89,19 +89,25 @@ pub enum Op {
 impl Op {
     /// Is it a change of names, lengths or extents, which the lower filesystem's own journal keeps in order?
     pub fn is_metadata(&self) -> bool {
-        !matches!(self, Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. })
+        !matches!(self, Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll)
     }
 
-    /// The nodes whose metadata it changes.
-    pub fn touched(&self) -> Vec<Node> {
+    /// The nodes whose metadata it changes so that even an `fdatasync` makes it durable.
+    pub fn reshaped(&self) -> Vec<Node> {
         match self {
-            Op::Make { dir, node, .. }
-            | Op::Link { node, dir, .. }
-            | Op::Unlink { node, dir, .. }
-            | Op::Rmdir { node, dir, .. } => vec![*dir, *node],
-            Op::Rename { node, dir, to, .. } => vec![*node, *dir, *to],
+            Op::Make { dir, node, .. } => vec![*dir, *node],
+            Op::Link { dir, .. } | Op::Unlink { dir, .. } | Op::Rmdir { dir, .. } => vec![*dir],
+            Op::Rename { dir, to, .. } => vec![*dir, *to],
             Op::Truncate { node, .. } | Op::Allocate { node, .. } => vec![*node],
-            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } => vec![],
+            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll => vec![],
+        }
+    }
+
+    /// The node that gains, changes or loses a name: of that, an `fdatasync` knows nothing.
+    pub fn named(&self) -> Option<Node> {
+        match self {
+            Op::Link { node, .. } | Op::Unlink { node, .. } | Op::Rename { node, .. } => Some(*node),
+            _ => None,
         }
     }
 }
@@ -109,6 +115,8 @@ impl Op {
 /// What a node is to a volume, by the name it was first seen under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
+    /// Not a node, but all of them.
+    Everything,
     Segment,
     JournalState,
     JournalDirectory,
@@ -308,12 +316,11 @@ impl Lower for Recorder {
     }
 
     fn rmdir(&self, dir: &Fd, name: &OsStr) -> io::Result<()> {
-        let stat = self.lower.stat(dir, name);
         self.change(
             || self.lower.rmdir(dir, name),
             |log, ()| {
-                let (node, dir) = (log.node(&stat?), log.node(&self.lower.fstat(dir)?));
-                log.ops.push(Op::Rmdir { node, dir, name: name.to_owned() });
+                let dir = log.node(&self.lower.fstat(dir)?);
+                log.ops.push(Op::Rmdir { dir, name: name.to_owned() });
                 Ok(())
             },
         )
@@ -381,6 +388,16 @@ impl Lower for Recorder {
 
     fn fdatasync(&self, fd: &Fd) -> io::Result<()> {
         self.sync(fd, true)
+    }
+
+    fn sync_all(&self, _: &Fd) -> io::Result<()> {
+        self.change(
+            || Ok(()),
+            |log, ()| {
+                log.ops.push(Op::SyncAll);
+                Ok(())
+            },
+        )
     }
 
     fn start_writeback(&self, fd: &Fd) -> io::Result<()> {
@@ -548,7 +565,7 @@ impl Rebuild {
             }
             Op::Truncate { node, size } => self.lower.truncate(&fds[node], *size),
             Op::Allocate { node, mode, at, len } => self.lower.fallocate(&fds[node], *mode, *at, *len),
-            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } => Ok(()),
+            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll => Ok(()),
         };
         done.unwrap_or_else(|e| panic!("{op:?} cannot be repeated: {e}"));
     }

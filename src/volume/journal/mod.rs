@@ -226,11 +226,13 @@ impl Journal {
         self.write_state(&mut appender, state)
     }
 
-    /// The session's recovery is complete: from now on it counts as begun now.
+    /// The session's recovery is complete: from now on it counts as begun now. What recovery found whole, after a
+    /// killed daemon, may be in memory only and will not be looked at again, so it is made durable first.
     ///
     /// # Errors
     /// Those of the lower filesystem.
     pub fn recovered(&self) -> Result<()> {
+        self.sync_all()?;
         let mut appender = self.appender.lock();
         let state = appender.state;
         self.write_state(&mut appender, state)?;
@@ -238,11 +240,13 @@ impl Journal {
         self.write_state(&mut appender, state)
     }
 
-    /// Marks the volume as no longer in use and deletes every segment. All must be applied before.
+    /// Marks the volume as no longer in use and deletes every segment. All must be applied before. After it no
+    /// mount looks for what a power cut may have left half done, so whatever no fsync covered is made durable too.
     ///
     /// # Errors
     /// Those of the lower filesystem.
     pub fn end_session(&self) -> Result<()> {
+        self.sync_all()?;
         let mut appender = self.appender.lock();
         let (first_live, first_lsn) = (appender.next_seq, appender.next_lsn);
         let state = State { mounted: false, first_live, first_lsn, pid: 0, ..appender.state };
@@ -256,6 +260,10 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    fn sync_all(&self) -> Result<()> {
+        if self.power { Ok(self.lower.sync_all(&self.dir)?) } else { Ok(()) }
     }
 
     fn write_state(&self, appender: &mut Appender, mut state: State) -> Result<()> {
