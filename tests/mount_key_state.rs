@@ -223,6 +223,40 @@ fn an_unmount_while_the_key_is_disabled_loses_nothing() {
 }
 
 #[test]
+fn a_keystore_that_goes_away_stops_every_reader_and_loses_nothing() {
+    let mut volume = volume_under_own_key();
+    let path = volume.path("file");
+    let mut content = bytes(3, 200_000);
+    fs::write(&path, &content).unwrap();
+    let open = File::options().read(true).write(true).open(&path).unwrap();
+    let (keystore, aside) = (volume.keystore(), volume.scratch("keystore"));
+    for replaced in [false, true] {
+        let news = bytes(4 + u64::from(replaced), 20_000);
+        open.write_all_at(&news, 5_000).unwrap();
+        content[5_000..25_000].copy_from_slice(&news);
+        read_first_byte(&open).unwrap();
+        fs::rename(&keystore, &aside).unwrap();
+        if replaced {
+            fs::copy(&aside, &keystore).unwrap();
+        }
+        let since = Instant::now();
+        assert_stops(since, "a cached read of an open file", || read_first_byte(&open));
+        assert_stops(since, "an open", || File::open(&path));
+        assert_stops(since, "a write", || open.write_all_at(b"x", 0));
+        // What serves no longer must not come back from a cache either.
+        thread::sleep(Duration::from_millis(500));
+        assert!(is_nokey(&read_first_byte(&open)) && is_nokey(&File::open(&path)));
+        fs::rename(&aside, &keystore).unwrap();
+        let back = wait_until(PROMISE, || File::open(&path).is_ok() && read_first_byte(&open).is_ok());
+        assert!(back, "the file does not open a second after the keystore was back");
+        assert!(fs::read(&path).unwrap() == content);
+    }
+    drop(open);
+    volume.remount();
+    assert!(fs::read(&path).unwrap() == content);
+}
+
+#[test]
 fn rotated_material_opens_old_files_and_new_ones() {
     let mut volume = volume_under_own_key();
     fs::write(volume.path("old"), b"under the first material").unwrap();

@@ -45,7 +45,8 @@ impl KeyProvider for LocalProvider {
     }
 
     fn generation(&self) -> u64 {
-        self.kms.generation()
+        // Both only grow, so the sum differs after either did.
+        self.kms.generation() + self.kms.outages()
     }
 
     fn resolve(&self, name: &str) -> Result<KeyInfo, Error> {

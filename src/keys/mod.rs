@@ -103,7 +103,8 @@ pub trait KeyProvider: Send + Sync {
     /// [`ErrorKind::Invalid`] if it was altered or wrapped in another context; otherwise any other kind.
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error>;
 
-    /// A number that changes whenever a key's state, material or name may have changed. Cheap.
+    /// A number that changes whenever a key's state, material or name may have changed: also when it can no
+    /// longer be told whether they have. Cheap.
     fn generation(&self) -> u64;
 
     /// Finds the CMK that `name` (id, ARN or alias) names, and checks that it can serve a volume now.

@@ -386,3 +386,25 @@ fn a_disabled_key_serves_nobody_within_a_second_and_comes_back() {
     eventually("the new version", second, || keyring.create(&file(3)).unwrap().1.material == 2);
     assert_eq!(print(&keyring.open(&file(1), &wrapped).unwrap()), print(&made));
 }
+
+#[test]
+fn no_key_serves_a_second_after_the_keystore_went_away_and_all_do_when_it_is_back() {
+    let (directory, kms, key) = kms();
+    let path = kms.path().to_owned();
+    let provider = Arc::new(LocalProvider::new(kms));
+    let keyring =
+        Arc::new(Keyring::new(provider, key.clone(), VOLUME, Cipher::Aes256Gcm, CacheLimits::default()));
+    let _watch = keyring.watch(Box::new(|| {}));
+    let (made, wrapped) = keyring.create(&file(1)).unwrap();
+    let second = Duration::from_secs(1);
+    let kind = || keyring.open(&file(1), &wrapped).err().map(|error| error.kind());
+
+    let aside = directory.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    eventually("refusal", second, || kind() == Some(ErrorKind::Unavailable));
+    thread::sleep(Duration::from_millis(250));
+    assert_eq!(kind(), Some(ErrorKind::Unavailable), "no key came back into the cache");
+    std::fs::rename(&aside, &path).unwrap();
+    eventually("return", second, || kind().is_none());
+    assert_eq!(print(&keyring.open(&file(1), &wrapped).unwrap()), print(&made));
+}

@@ -2,8 +2,9 @@
 //!
 //! Using a key reads memory only. Two things keep memory true: every change of this process is committed
 //! before it is applied, and the changes of others are looked for ten times a second by a thread, or on
-//! the spot by whoever uses a key and finds the last look more than [`FRESH`] ago. If looking fails, keys
-//! are not used: a key that was disabled elsewhere must not go on here because a disk went away.
+//! the spot by whoever uses a key and finds the last look more than [`FRESH`] ago. If looking fails, or takes
+//! for ever, keys are not used: a key that was disabled elsewhere must not go on here because a disk went away.
+//! Such an *outage* is counted, so that who caches what a key gave learns that nobody can vouch for it.
 //!
 //! Lock order: `store`, then `table`. `table` is never held across a call into SQLite except for reading, while
 //! `store` keeps every writer out.
@@ -16,12 +17,18 @@ use super::table::{Draft, Table};
 use crate::crypto::passphrase::Argon2Params;
 use crate::kms::arn::KeyId;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How old the last look at the keystore may be when a key is used.
 const FRESH: Duration = Duration::from_millis(300);
+/// No look that succeeded for this long is an outage, though none has failed: the disk does not answer. With the
+/// tenth of a second after which a mount notices, well below the second that is promised.
+const SILENT: Duration = Duration::from_millis(600);
+/// How long who uses a key waits for the keystore, if somebody else keeps it busy.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Core {
@@ -32,9 +39,13 @@ pub(super) struct Core {
     table: RwLock<Table>,
     generation: AtomicU64,
     started: Instant,
-    /// Nanoseconds from `started` to the last successful look at the keystore.
+    /// When the last look at the keystore began, in [`Core::nanos`]; [`NEVER`] if it failed.
     looked: AtomicU64,
+    outages: AtomicU64,
 }
+
+/// No look vouches for what memory shows.
+const NEVER: u64 = 0;
 
 /// The keystore, and how far memory follows it.
 pub(super) struct Store {
@@ -57,7 +68,8 @@ impl Core {
             table: RwLock::default(),
             generation: AtomicU64::new(0),
             started: Instant::now(),
-            looked: AtomicU64::new(0),
+            looked: AtomicU64::new(NEVER),
+            outages: AtomicU64::new(0),
         };
         core.look()?;
         core.store.lock().keystore.trust()?;
@@ -74,13 +86,28 @@ impl Core {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// How often the keystore could not be read any more. Once an outage is counted, no key is used before the
+    /// keystore was read again.
+    pub(super) fn outages(&self) -> u64 {
+        let looked = self.looked.load(Ordering::Acquire);
+        if looked != NEVER && self.age(looked) > SILENT && self.lose(looked) {
+            log::error!("the keystore does not answer: its keys are not used until it does");
+        }
+        self.outages.load(Ordering::Acquire)
+    }
+
     /// All CMKs, no older than [`FRESH`].
     ///
     /// # Errors
     /// `KeyUnavailableException` if the keystore cannot be read any more.
     pub(super) fn table(&self) -> Result<RwLockReadGuard<'_, Table>> {
         if !self.is_fresh() {
-            self.look().map_err(|e| Error::KeyUnavailable(format!("keys cannot be used just now: {e}")))?;
+            let unavailable = |e: &dyn Display| format!("keys cannot be used just now: {e}");
+            let asked = Instant::now();
+            let store = self.store.try_lock_for(PATIENCE);
+            let mut store =
+                store.ok_or_else(|| Error::KeyUnavailable(unavailable(&"the keystore does not answer")))?;
+            self.look_since(asked, &mut store).map_err(|e| Error::KeyUnavailable(unavailable(&e)))?;
         }
         Ok(self.table.read())
     }
@@ -88,16 +115,37 @@ impl Core {
     /// Looks for changes that other processes made.
     pub(super) fn look(&self) -> keystore::Result<()> {
         let asked = Instant::now();
-        let mut guard = self.store.lock();
-        let store = &mut *guard;
-        if self.looked_since(asked) {
-            return Ok(()); // by whoever held the lock
+        self.look_since(asked, &mut self.store.lock())
+    }
+
+    /// Looks for changes, unless whoever held the lock before has done so since `asked`.
+    fn look_since(&self, asked: Instant, store: &mut Store) -> keystore::Result<()> {
+        let before = self.looked.load(Ordering::Acquire);
+        if before > self.nanos(asked) {
+            return Ok(());
         }
-        let begun = Instant::now();
-        let version = store.keystore.data_version()?;
-        self.follow(&mut store.seen, version, &|since, known| store.keystore.read(since, known))?;
-        self.looked.store(self.nanos(begun), Ordering::Release);
-        Ok(())
+        let begun = self.nanos(Instant::now());
+        let looked = store.keystore.data_version().and_then(|version| {
+            self.follow(&mut store.seen, version, &|since, known| store.keystore.read(since, known))
+        });
+        match looked {
+            Ok(()) => self.looked.store(begun, Ordering::Release),
+            Err(_) if before != NEVER => {
+                self.lose(before);
+            }
+            Err(_) => {}
+        }
+        looked
+    }
+
+    /// Begins an outage, unless one has begun, or a look succeeded, since the look of `before`; says whether it
+    /// did. In this order, so that who sees the count finds no key served any more.
+    fn lose(&self, before: u64) -> bool {
+        let lost = self.looked.compare_exchange(before, NEVER, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if lost {
+            self.outages.fetch_add(1, Ordering::AcqRel);
+        }
+        lost
     }
 
     /// Changes CMKs: what `edit` puts into the draft is committed as one transaction, all of it or nothing.
@@ -228,16 +276,18 @@ impl Core {
     }
 
     fn is_fresh(&self) -> bool {
-        let looked = self.started + Duration::from_nanos(self.looked.load(Ordering::Acquire));
-        looked.elapsed() <= FRESH
+        let looked = self.looked.load(Ordering::Acquire);
+        looked != NEVER && self.age(looked) <= FRESH
     }
 
-    fn looked_since(&self, moment: Instant) -> bool {
-        self.looked.load(Ordering::Acquire) > self.nanos(moment)
+    fn age(&self, looked: u64) -> Duration {
+        Duration::from_nanos(self.nanos(Instant::now()).saturating_sub(looked))
     }
 
+    /// A moment as a number: nanoseconds since `started`, and one more, so that it is never [`NEVER`].
     fn nanos(&self, moment: Instant) -> u64 {
-        u64::try_from(moment.duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
+        let since = moment.duration_since(self.started).as_nanos();
+        u64::try_from(since).map_or(u64::MAX, |nanos| nanos.saturating_add(1))
     }
 }
 

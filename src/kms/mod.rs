@@ -117,6 +117,13 @@ impl Kms {
         self.core.generation()
     }
 
+    /// A number that grows whenever the keystore becomes unreadable, is replaced or does not answer. From then
+    /// until it is back, no key is used, and nobody learns of changes: what was got from a key before, and is
+    /// kept, must not serve any longer. Cheap.
+    pub fn outages(&self) -> u64 {
+        self.core.outages()
+    }
+
     /// The ways to unlock the keystore.
     pub fn slots(&self) -> keystore::Result<Vec<SlotInfo>> {
         self.core.store.lock().keystore.slots()

@@ -50,6 +50,41 @@ fn use_is_refused_within_a_second_even_if_the_watcher_sleeps() {
 }
 
 #[test]
+fn a_keystore_out_of_sight_is_one_outage_in_which_no_key_is_used() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let key = key(&kms);
+    let aside = scratch.directory.path().join("aside");
+    let outcome = || name(kms.generate_data_key(FILESYSTEM, &key, 32, &context()));
+    for put_another in [false, true] {
+        let before = kms.outages();
+        std::fs::rename(scratch.path(), &aside).unwrap();
+        if put_another {
+            std::fs::copy(&aside, scratch.path()).unwrap();
+        }
+        within_a_second("the outage", || kms.outages() > before);
+        assert_eq!(outcome(), "KeyUnavailableException", "whoever knows of the outage gets no key");
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(outcome(), "KeyUnavailableException");
+        assert_eq!(kms.outages(), before + 1, "an outage is counted once, however long it lasts");
+        std::fs::rename(&aside, scratch.path()).unwrap();
+        within_a_second("the return", || outcome() == "ok");
+    }
+}
+
+#[test]
+fn a_keystore_that_nobody_could_look_at_is_an_outage_too() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let key = key(&kms);
+    let before = kms.outages();
+    let hung = kms.core.store.lock();
+    within_a_second("the outage", || kms.outages() > before);
+    drop(hung);
+    assert_eq!(name(kms.generate_data_key(FILESYSTEM, &key, 32, &context())), "ok");
+}
+
+#[test]
 fn the_service_managed_key_is_made_once() {
     let scratch = Scratch::new();
     let all: Vec<_> = std::iter::once(scratch.create()).chain((0..3).map(|_| scratch.open())).collect();
