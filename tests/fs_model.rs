@@ -201,7 +201,7 @@ impl Kernel {
                 self.with_file(route, |fs, ino, handle| fs.setattr(&who, ino, Some(handle), &set))?;
             }
             Allocate { route, mode, at, len } => {
-                self.with_file(route, |fs, _, handle| fs.fallocate(handle, *mode, *at, *len))?;
+                self.with_file(route, |fs, _, handle| fs.fallocate(handle, *mode, *at, *len, false))?;
             }
             Chmod(route, mode) => {
                 if kind(&self.find(route)?) == libc::S_IFLNK {

@@ -122,6 +122,38 @@ fn chown_of_nothing_and_writes_by_others_take_suid_away() {
     assert_eq!(mode(&fs), 0o755);
 }
 
+#[test]
+fn whatever_changes_content_takes_suid_away_where_the_caller_may_not_keep_it() {
+    let scratch = Scratch::new();
+    let fs = scratch.open();
+    let (source, from) = create(&fs, ROOT, "source");
+    let (ino, handle) = create(&fs, ROOT, "f");
+    for each in [from, handle] {
+        fs.write(&me(), each, 0, &[1; 10_000], false).unwrap();
+    }
+    let keep = libc::FALLOC_FL_KEEP_SIZE;
+    let modes = [0, keep, libc::FALLOC_FL_PUNCH_HOLE | keep, libc::FALLOC_FL_ZERO_RANGE];
+    let allocate = |mode, kill| fs.fallocate(handle, mode, 0, 4096, kill).unwrap();
+    let copy = |kill| assert_eq!(fs.copy_file_range(from, 0, handle, 0, 100, kill).unwrap(), 100);
+    let mode_after = |change: &dyn Fn()| {
+        for ino in [source, ino] {
+            fs.setattr(&me(), ino, None, &SetAttr { mode: Some(0o6755), ..nothing() }).unwrap();
+        }
+        change();
+        fs.getattr(ino, None).unwrap().mode & 0o7777
+    };
+    for mode in modes {
+        assert_eq!(mode_after(&|| allocate(mode, true)), 0o755, "fallocate {mode:#x}");
+    }
+    assert_eq!(mode_after(&|| copy(true)), 0o755, "copy_file_range");
+    assert_eq!(fs.getattr(source, None).unwrap().mode & 0o7777, 0o6755, "the source is not changed");
+    if is_root() {
+        // Of anybody else's daemon, the lower kernel takes them away itself.
+        assert_eq!(mode_after(&|| allocate(0, false)), 0o6755);
+        assert_eq!(mode_after(&|| copy(false)), 0o6755);
+    }
+}
+
 /// A daemon that is not root seals the header when the file is closed, and the lower kernel took the bits for it.
 #[test]
 fn suid_set_while_a_file_is_open_survives_its_close() {

@@ -15,7 +15,10 @@ use common::{
     tools::{bytes, need_root, ok, sh},
     volume::Volume,
 };
-use rustix::{fs::XattrFlags, io::Errno};
+use rustix::{
+    fs::{AtFlags, CWD, StatxFlags, XattrFlags},
+    io::Errno,
+};
 
 fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Errno> {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
@@ -122,6 +125,51 @@ fn another_users_write_and_every_chown_clear_set_user_id() {
     fs::set_permissions(&file, PermissionsExt::from_mode(0o6777)).unwrap();
     chown(&file, Some(1), Some(1)).unwrap();
     assert_eq!(mode(), 0o777, "after a change of owner");
+}
+
+#[test]
+fn the_kernel_does_not_go_on_with_a_set_user_id_that_was_cleared() {
+    need_root();
+    let volume = Volume::mounted_for_all();
+    let file = volume.path("program");
+    fs::write(&file, b"#!/bin/sh\n").unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o6777)).unwrap();
+    sh(&volume.mnt(), "setpriv --reuid=1 --regid=1 --clear-groups bash -c ': >program'", &[]);
+    // Asked for the mode alone, the kernel answers from its cache if that still holds: so it does for an exec.
+    let seen = rustix::fs::statx(CWD, &file, AtFlags::empty(), StatxFlags::MODE).unwrap();
+    assert_eq!(seen.stx_mode & 0o7777, 0o777);
+}
+
+/// Changes the program `argv[1]` of `argv[3]` bytes in the way `argv[2]`, without asking for its attributes, and runs it.
+const CHANGE_AND_RUN: &str = r#"
+import os, sys
+path, how, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+file = os.open(path, os.O_RDWR)
+if how == "write": os.pwrite(file, os.pread(file, 1, 0), 0)
+if how == "truncate": os.ftruncate(file, size)
+if how == "fallocate": os.posix_fallocate(file, 0, 10)
+if how == "copy_file_range": os.copy_file_range(file, file, 1, 0, size)
+os.close(file)
+os.execv(path, [path, "-u"])
+"#;
+
+#[test]
+fn a_program_that_another_user_changed_in_any_way_runs_without_its_owners_rights() {
+    need_root();
+    let volume = Volume::mounted_for_all();
+    let program = volume.path("program");
+    let mode = || fs::metadata(&program).unwrap().mode() & 0o7777;
+    for how in ["nothing", "write", "truncate", "fallocate", "copy_file_range"] {
+        fs::copy("/usr/bin/id", &program).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o6777)).unwrap();
+        let size = fs::metadata(&program).unwrap().len().to_string();
+        let mut changer = Command::new("setpriv");
+        changer.args(["--reuid=1", "--regid=1", "--clear-groups", "/usr/bin/python3", "-c", CHANGE_AND_RUN]);
+        let user = ok(changer.arg(&program).args([how, &size]));
+        let (expected, mode_expected) = if how == "nothing" { ("0", 0o6777) } else { ("1", 0o777) };
+        assert_eq!((user.trim(), mode()), (expected, mode_expected), "after {how}");
+        fs::remove_file(&program).unwrap();
+    }
 }
 
 #[test]

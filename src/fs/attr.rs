@@ -134,7 +134,9 @@ impl Filesystem {
         Ok(())
     }
 
-    /// Clears set-user-id, and set-group-id of a program, as a change of content by an ordinary user does.
+    /// Clears set-user-id, and set-group-id of a program, as a change of content by an ordinary user does. What
+    /// answers such a request tells the kernel no mode, so it is told to forget the one it knows: else it would
+    /// run the changed program with its owner's rights for as long as it may cache attributes.
     pub(super) fn clear_suidgid(&self, inode: &Arc<Inode>) -> Result<()> {
         if without_suidgid(inode.mode()) == inode.mode() {
             return Ok(());
@@ -142,6 +144,9 @@ impl Filesystem {
         let mode = self.stat(inode)?.mode;
         if without_suidgid(mode) != mode {
             self.chmod(inode, without_suidgid(mode) & 0o7777)?;
+            if let Some(kernel) = self.kernel.read().clone() {
+                kernel.forget_attributes(inode.ino);
+            }
         }
         inode.saw_mode(without_suidgid(mode));
         Ok(())

@@ -83,11 +83,12 @@ impl Filesystem {
         Ok(self.handles.file(handle)?.file().sync(data_only)?)
     }
 
-    /// Allocates (with or without `KEEP_SIZE`), punches holes or zeroes.
+    /// Allocates (with or without `KEEP_SIZE`), punches holes or zeroes. `kill_suidgid`: clear suid and sgid, since
+    /// the caller lacks `CAP_FSETID`.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for any other mode.
-    pub fn fallocate(&self, handle: Handle, mode: i32, at: u64, len: u64) -> Result<()> {
+    pub fn fallocate(&self, handle: Handle, mode: i32, at: u64, len: u64, kill_suidgid: bool) -> Result<()> {
         const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
         const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
         const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
@@ -99,12 +100,17 @@ impl Filesystem {
         if at.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Error::Refused(libc::EFBIG));
         }
+        if !matches!(mode, 0 | KEEP | PUNCH | ZERO | ZERO_KEEP) {
+            return Err(Error::Refused(libc::EOPNOTSUPP));
+        }
+        if kill_suidgid {
+            self.clear_suidgid(&open.inode)?;
+        }
         let file = open.file();
         match mode {
             0 | KEEP => file.allocate(at, len, mode == KEEP)?,
             PUNCH => file.punch(at, len)?,
-            ZERO | ZERO_KEEP => file.zero_range(at, len, mode == ZERO_KEEP)?,
-            _ => return Err(Error::Refused(libc::EOPNOTSUPP)),
+            _ => file.zero_range(at, len, mode == ZERO_KEEP)?,
         }
         Ok(())
     }
@@ -121,7 +127,8 @@ impl Filesystem {
     }
 
     /// Copies between two handles; returns the bytes copied, fewer only at the end of the source or where the
-    /// destination fills up.
+    /// destination fills up. `kill_suidgid`: clear suid and sgid of the destination, since the caller lacks
+    /// `CAP_FSETID`.
     pub fn copy_file_range(
         &self,
         from: Handle,
@@ -129,8 +136,12 @@ impl Filesystem {
         to: Handle,
         to_at: u64,
         len: u64,
+        kill_suidgid: bool,
     ) -> Result<u64> {
         let (source, target) = (self.handles.file(from)?, self.handles.file(to)?);
+        if kill_suidgid && len > 0 {
+            self.clear_suidgid(&target.inode)?;
+        }
         let mut buf = Vec::new();
         let mut done = 0;
         while done < len {

@@ -2,9 +2,10 @@
 //! but what the kernel may cache.
 //!
 //! fuser drops two flags on the way: `FATTR_KILL_SUIDGID` and `FUSE_OPEN_KILL_SUIDGID`, by which the kernel
-//! says that the caller lacks `CAP_FSETID`, so that a truncation takes set-user-id and set-group-id away. Their
-//! stand-in is "the caller is not root"; it differs for a process that has that one capability or lacks it
-//! against its uid. `FUSE_WRITE_KILL_SUIDGID` arrives and is obeyed.
+//! says that the caller lacks `CAP_FSETID`, so that a truncation takes set-user-id and set-group-id away. For
+//! `fallocate` and `copy_file_range` the protocol has no such flag. The stand-in for all of them is "the caller
+//! is not root"; it differs for a process that has that one capability or lacks it against its uid.
+//! `FUSE_WRITE_KILL_SUIDGID` arrives and is obeyed.
 
 use super::convert;
 use super::guard::Guard;
@@ -128,7 +129,7 @@ impl Adapter {
     }
 }
 
-/// The stand-in for the kill flags that fuser drops.
+/// The stand-in for the kill flags that fuser drops or the protocol lacks.
 fn may_not_keep_suid(request: &Request) -> bool {
     request.uid() != 0
 }
@@ -539,7 +540,7 @@ impl fuser::Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         at: u64,
@@ -547,7 +548,8 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty("fallocate", ino, reply, |fs| fs.fallocate(handle.0, mode, at, len));
+        let kill = may_not_keep_suid(request);
+        self.serve_empty("fallocate", ino, reply, |fs| fs.fallocate(handle.0, mode, at, len, kill));
     }
 
     fn lseek(
@@ -571,7 +573,7 @@ impl fuser::Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         ino_from: INodeNo,
         from: FileHandle,
         from_at: u64,
@@ -583,7 +585,8 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let len = len.min(COPY_AT_ONCE);
-        let work = |fs: &Filesystem| fs.copy_file_range(from.0, from_at, to.0, to_at, len);
+        let kill = may_not_keep_suid(request);
+        let work = |fs: &Filesystem| fs.copy_file_range(from.0, from_at, to.0, to_at, len, kill);
         // At most COPY_AT_ONCE, so it fits.
         self.serve("copy_file_range", ino_from, reply, work, |reply, copied| reply.written(copied as u32));
     }

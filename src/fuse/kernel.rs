@@ -88,20 +88,20 @@ pub(crate) fn raise_read_ahead(mounted: &Mounted) {
 
 /// The kernel's caches for this mount.
 ///
-/// Emptying them can wait for requests that read the very pages, so a thread of its own does it: one that
+/// Dropping pages can wait for requests that read the very pages, so a thread of its own does it: one that
 /// serves requests, or holds a lock they need, would wait for itself. The thread ends with the last clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     queue: Sender<Ino>,
+    notifier: Notifier,
 }
 
 impl Cache {
     pub(crate) fn new(notifier: Notifier) -> io::Result<Cache> {
         let (queue, jobs) = channel();
-        std::thread::Builder::new()
-            .name("kernel-cache".into())
-            .spawn(move || invalidate(&notifier, &jobs))?;
-        Ok(Cache { queue })
+        let pages = notifier.clone();
+        std::thread::Builder::new().name("kernel-cache".into()).spawn(move || invalidate(&pages, &jobs))?;
+        Ok(Cache { queue, notifier })
     }
 }
 
@@ -109,6 +109,15 @@ impl KernelCache for Cache {
     fn invalidate_inode(&self, ino: Ino) {
         // The thread is gone only when the mount is.
         let _ = self.queue.send(ino);
+    }
+
+    fn forget_attributes(&self, ino: Ino) {
+        // A negative offset: no pages, for which the kernel would wait.
+        match self.notifier.inval_inode(INodeNo(ino), -1, 0) {
+            Ok(()) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
+            Err(e) => log::warn!("the kernel did not forget the attributes of inode {ino}: {e}"),
+        }
     }
 }
 

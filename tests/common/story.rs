@@ -134,7 +134,7 @@ impl Teller {
     pub fn punch(&mut self, path: &str, at: usize, len: usize) {
         let handle = self.handle(path);
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        self.fs.fallocate(handle, mode, at as u64, len as u64).unwrap();
+        self.fs.fallocate(handle, mode, at as u64, len as u64, false).unwrap();
         self.content(path)[at..at + len].fill(0);
         self.happened(false);
     }
