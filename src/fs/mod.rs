@@ -125,10 +125,9 @@ impl Filesystem {
         self.table.len()
     }
 
-    /// The KMS changed its mind about some key: data keys in use are dropped and the kernel's pages of every
-    /// known file with them, so that the next read asks again.
-    ///
-    /// Not to be called from a thread that serves a request: the kernel may wait for one that is being served.
+    /// The KMS changed its mind about some key: data keys in use are taken away and the kernel's pages of every
+    /// known file dropped with them, so that the next read asks again. Waits for no file: one whose lower file
+    /// hangs must not keep the others readable.
     pub fn keys_changed(&self) {
         self.store.suspend_keys();
         let kernel = self.kernel.read().clone();

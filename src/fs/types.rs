@@ -86,7 +86,7 @@ pub struct DirEntry {
 
 /// The kernel's caches for this mount, as far as the filesystem may empty them.
 pub trait KernelCache: Send + Sync {
-    /// Drops the cached pages and attributes of `ino`, soon.
+    /// Drops the cached pages and attributes of `ino`, soon; waits for nothing.
     fn invalidate_inode(&self, ino: Ino);
     /// Drops the cached attributes of `ino`, before it returns. May be called while a request is served.
     fn forget_attributes(&self, ino: Ino);

@@ -1,16 +1,13 @@
 //! What is agreed with the kernel when a mount begins, and what is tuned after it.
 
 use super::mount::Mounted;
-use crate::fs::{Ino, KernelCache};
-use fuser::{INodeNo, InitFlags, KernelConfig, Notifier};
-use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use fuser::{InitFlags, KernelConfig};
 
 /// The largest request: as much as `fs.fuse.max_pages_limit` (256 pages) lets through by default.
 const MAX_WRITE: u32 = 1 << 20;
 
 /// Read-ahead and asynchronous direct requests under way at once; the kernel's default of 12 leaves cores idle.
-const MAX_BACKGROUND: u16 = 128;
+pub(super) const MAX_BACKGROUND: u16 = 128;
 
 /// The read-ahead the kernel is asked for after mounting, so that buffered reads arrive as whole [`MAX_WRITE`]
 /// requests; its default is 128 KiB.
@@ -83,51 +80,5 @@ pub(crate) fn raise_read_ahead(mounted: &Mounted) {
     let path = format!("/sys/class/bdi/{}/read_ahead_kb", mounted.device());
     if let Err(e) = std::fs::write(&path, READ_AHEAD_KIB.to_string()) {
         log::info!("read-ahead stays at the kernel's default: {path}: {e}");
-    }
-}
-
-/// The kernel's caches for this mount.
-///
-/// Dropping pages can wait for requests that read the very pages, so a thread of its own does it: one that
-/// serves requests, or holds a lock they need, would wait for itself. The thread ends with the last clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Cache {
-    queue: Sender<Ino>,
-    notifier: Notifier,
-}
-
-impl Cache {
-    pub(crate) fn new(notifier: Notifier) -> io::Result<Cache> {
-        let (queue, jobs) = channel();
-        let pages = notifier.clone();
-        std::thread::Builder::new().name("kernel-cache".into()).spawn(move || invalidate(&pages, &jobs))?;
-        Ok(Cache { queue, notifier })
-    }
-}
-
-impl KernelCache for Cache {
-    fn invalidate_inode(&self, ino: Ino) {
-        // The thread is gone only when the mount is.
-        let _ = self.queue.send(ino);
-    }
-
-    fn forget_attributes(&self, ino: Ino) {
-        // A negative offset: no pages, for which the kernel would wait.
-        match self.notifier.inval_inode(INodeNo(ino), -1, 0) {
-            Ok(()) => {}
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
-            Err(e) => log::warn!("the kernel did not forget the attributes of inode {ino}: {e}"),
-        }
-    }
-}
-
-fn invalidate(notifier: &Notifier, jobs: &Receiver<Ino>) {
-    for ino in jobs {
-        // Offset 0, length 0: every page, and the attributes.
-        match notifier.inval_inode(INodeNo(ino), 0, 0) {
-            Ok(()) => {}
-            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return,
-            Err(e) => log::warn!("the kernel did not drop its pages of inode {ino}: {e}"),
-        }
     }
 }

@@ -6,7 +6,8 @@
 //! | [`options`] | `-o` options, parsed |
 //! | [`mountinfo`] | what is mounted where |
 //! | [`mount`] | mounting and unmounting, as root and as anyone |
-//! | `kernel` | what is agreed with the kernel, read-ahead, dropping its caches |
+//! | `kernel` | what is agreed with the kernel, read-ahead |
+//! | `cache` | dropping what the kernel caches |
 //! | `adapter`, `convert` | requests in, replies out |
 //! | `guard` | what stands around every request: gate, panics, log |
 //! | [`session`] | a mount being served, until its end |
@@ -14,6 +15,7 @@
 //! | [`sys`] | system calls |
 
 mod adapter;
+mod cache;
 pub mod control;
 mod convert;
 mod guard;

@@ -7,6 +7,7 @@
 //! ```
 
 use super::adapter::Adapter;
+use super::cache::Cache;
 pub use super::guard::Activity;
 use super::guard::Guard;
 use super::mount::{self, Mounted};
@@ -116,7 +117,7 @@ impl Session {
         let adapter = Adapter::new(filesystem.clone(), guard.clone(), kernel_checks);
         // The kernel has checked who may use the mount; fuser's own check would refuse its internal requests.
         let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
-        filesystem.attach_kernel(Arc::new(kernel::Cache::new(session.notifier())?));
+        filesystem.attach_kernel(Arc::new(Cache::new(session.notifier())?));
         let (sender, events) = channel();
         let ended = sender.clone();
         std::thread::Builder::new().name("fuse-session".into()).spawn(move || {

@@ -34,6 +34,13 @@ pub struct RangeGuard<'a> {
     id: u64,
 }
 
+impl State {
+    fn is_free(&self, blocks: &Range<u64>, exclusive: bool) -> bool {
+        let overlap = |held: &Range<u64>| held.start < blocks.end && blocks.start < held.end;
+        !self.held.iter().any(|h| (exclusive || h.exclusive) && overlap(&h.blocks))
+    }
+}
+
 impl RangeLocks {
     /// Waits until no writer holds a block of `blocks`.
     pub fn shared(&self, blocks: Range<u64>) -> RangeGuard<'_> {
@@ -50,15 +57,22 @@ impl RangeLocks {
         self.acquire(0..u64::MAX, true)
     }
 
+    /// The whole file, if nobody holds a block of it.
+    pub fn try_whole(&self) -> Option<RangeGuard<'_>> {
+        let mut state = self.state.lock();
+        let (blocks, exclusive) = (0..u64::MAX, true);
+        state.is_free(&blocks, exclusive).then(|| self.enter(&mut state, blocks, exclusive))
+    }
+
     fn acquire(&self, blocks: Range<u64>, exclusive: bool) -> RangeGuard<'_> {
         let mut state = self.state.lock();
-        while state
-            .held
-            .iter()
-            .any(|h| (exclusive || h.exclusive) && h.blocks.start < blocks.end && blocks.start < h.blocks.end)
-        {
+        while !state.is_free(&blocks, exclusive) {
             self.released.wait(&mut state);
         }
+        self.enter(&mut state, blocks, exclusive)
+    }
+
+    fn enter(&self, state: &mut State, blocks: Range<u64>, exclusive: bool) -> RangeGuard<'_> {
         let id = state.next_id;
         state.next_id += 1;
         state.held.push(Held { blocks, exclusive, id });

@@ -42,8 +42,10 @@ pub struct Shared {
     pub(super) power: bool,
     /// Number of the current epoch; a checkpoint begins a new one while nobody is between journal and overlay.
     pub(super) epoch: RwLock<u64>,
-    /// Counts how often all data keys were dropped.
+    /// Counts how often all data keys were taken away.
     pub(super) key_epoch: AtomicU64,
+    /// Some file may still hold a key that was taken away.
+    keys_leave: AtomicBool,
     live: Mutex<HashMap<FileKeyId, Weak<File>>>,
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
     openings: Vec<Mutex<()>>,
@@ -72,6 +74,7 @@ impl FileStore {
             power,
             epoch: RwLock::new(1),
             key_epoch: AtomicU64::new(0),
+            keys_leave: AtomicBool::new(false),
             live: Mutex::default(),
             dirty: Mutex::default(),
             openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
@@ -99,11 +102,6 @@ impl FileStore {
         &self.0.journal
     }
 
-    /// Files that are open or wait for a checkpoint.
-    pub fn live_files(&self) -> usize {
-        self.0.live.lock().len()
-    }
-
     /// Gives the lower file of inode `id`, just created and empty, a data key and a header; counts a handle.
     ///
     /// # Errors
@@ -122,7 +120,8 @@ impl FileStore {
     fn enter(&self, id: FileKeyId, file: &Arc<File>, seen: u64) -> Result<()> {
         self.0.live.lock().insert(id, Arc::downgrade(file));
         if self.0.key_epoch.load(Ordering::Acquire) != seen {
-            file.suspend()?;
+            file.take_key_away();
+            file.let_go_of_key()?;
             file.data_key()?;
         }
         file.open_handle();
@@ -175,15 +174,16 @@ impl FileStore {
         self.0.live.lock().get(&id).and_then(Weak::upgrade)
     }
 
-    /// Drops every data key, so that the KMS is asked again for each file that is used.
+    /// Takes every data key away, so that the KMS is asked again for each file that is used. Waits for nothing: a
+    /// lower filesystem that hangs in one file must not keep another's key alive. The keys leave memory in the
+    /// background, each as soon as no request that began with it is under way.
     pub fn suspend_keys(&self) {
         self.0.key_epoch.fetch_add(1, Ordering::AcqRel);
-        let live: Vec<Weak<File>> = self.0.live.lock().values().cloned().collect();
-        for file in live.iter().filter_map(Weak::upgrade) {
-            if let Err(e) = file.suspend() {
-                log::error!("{file:?}: its length could not be sealed before its key was dropped: {e}");
-            }
+        for file in self.0.live_files() {
+            file.take_key_away();
         }
+        self.0.keys_leave.store(true, Ordering::Release);
+        self.0.wake();
     }
 
     /// Brings everything in the journal into place and empties it.
@@ -287,10 +287,31 @@ impl Shared {
         if bytes >= HARD_LIMIT { self.checkpoint() } else { Ok(()) }
     }
 
+    fn live_files(&self) -> Vec<Arc<File>> {
+        // Not upgraded under the lock: who drops the last reference of a file takes it.
+        let live: Vec<Weak<File>> = self.live.lock().values().cloned().collect();
+        live.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets go of the keys that were taken away, but for those of files in use.
+    fn let_go_of_keys(&self) {
+        if !self.keys_leave.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for file in self.live_files() {
+            match file.let_go_of_key() {
+                Ok(true) => {}
+                Ok(false) => self.keys_leave.store(true, Ordering::Release),
+                Err(e) => log::error!("{file:?}: its length could not be sealed before its key went: {e}"),
+            }
+        }
+    }
+
     fn run_background(&self) {
         let mut last = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             self.wait(TICK);
+            self.let_go_of_keys();
             if let Err(e) = self.pending.flush() {
                 log::error!("a directory record could not be made durable: {e}");
             }

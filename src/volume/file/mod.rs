@@ -64,8 +64,6 @@ struct Inner {
     path_epoch: u64,
     /// The file's last record.
     last_lsn: u64,
-    /// A ready sector for the length after the next checkpoint, made when the data key had to go.
-    sector_for_later: Option<SectorForLater>,
     /// Plaintext from here on was never made durable.
     volatile_from: u64,
     /// Plaintext of the lower file below this is durable where it lies. The header learns it with the next slot,
@@ -87,6 +85,18 @@ struct SectorForLater {
     sealed_len: u64,
 }
 
+/// Where the data key is.
+#[derive(Debug)]
+enum KeyState {
+    /// It serves.
+    Held(Arc<FileKey>),
+    /// Taken away: it serves nobody, and stays only until the header tells what was changed with it.
+    Leaving(Arc<FileKey>),
+    /// The KMS must be asked. While the journal holds changes, there is a sector for the length after the next
+    /// checkpoint.
+    Gone(Option<SectorForLater>),
+}
+
 /// An open regular file.
 pub struct File {
     store: Arc<Shared>,
@@ -97,7 +107,8 @@ pub struct File {
     file_id: FileId,
     cipher: Cipher,
     ranges: RangeLocks,
-    data_key: Mutex<Option<Arc<FileKey>>>,
+    /// Held for moments only, and nothing is locked meanwhile: a key is taken away however long requests take.
+    data_key: Mutex<KeyState>,
     inner: Mutex<Inner>,
     handles: AtomicUsize,
     /// The lower file may hold something that is not durable.
@@ -188,7 +199,6 @@ impl File {
             changed: None,
             path_epoch: 0,
             last_lsn: 0,
-            sector_for_later: None,
             volatile_from: blocks_in(len) * BLOCK,
             durable_len: header.slot.durable_len,
             cuts: 0,
@@ -205,7 +215,7 @@ impl File {
             file_id: header.file_id,
             cipher: header.cipher,
             ranges: RangeLocks::default(),
-            data_key: Mutex::new(Some(data_key)),
+            data_key: Mutex::new(KeyState::Held(data_key)),
             inner: Mutex::new(inner),
             handles: AtomicUsize::new(0),
             // What was written before and closed without an fsync is not durable either.
@@ -270,26 +280,30 @@ impl File {
     /// # Errors
     /// [`Error::Key`] where the KMS refuses or does not answer.
     pub fn data_key(&self) -> Result<Arc<FileKey>> {
-        if let Some(key) = self.data_key.lock().as_ref() {
+        if let KeyState::Held(key) = &*self.data_key.lock() {
             return Ok(Arc::clone(key));
         }
         loop {
             let seen = self.store.key_epoch.load(Ordering::Acquire);
             let wrapped = self.inner.lock().slot.wrapped.clone();
             let key = self.store.keyring.open(&self.file_id, &wrapped)?;
-            let mut slot = self.data_key.lock();
-            // A key that was asked for before all keys were dropped must not come back after it.
-            if self.store.key_epoch.load(Ordering::Acquire) == seen {
-                self.inner.lock().sector_for_later = None;
-                return Ok(Arc::clone(slot.get_or_insert(key)));
+            let mut state = self.data_key.lock();
+            // A key that was asked for before all keys were taken away must not come back after it.
+            if self.store.key_epoch.load(Ordering::Acquire) != seen {
+                continue;
             }
+            if let KeyState::Held(held) = &*state {
+                return Ok(Arc::clone(held)); // another thread was faster
+            }
+            *state = KeyState::Held(Arc::clone(&key));
+            return Ok(key);
         }
     }
 
     /// Is `key` still the file's? Asked again once the blocks are locked: the key may have been taken away while
     /// this request waited for them, and what was sealed then would miss what it does now.
     fn holds(&self, key: &Arc<FileKey>) -> bool {
-        self.data_key.lock().as_ref().is_some_and(|held| Arc::ptr_eq(held, key))
+        matches!(&*self.data_key.lock(), KeyState::Held(held) if Arc::ptr_eq(held, key))
     }
 
     /// Counts a handle.

@@ -16,13 +16,25 @@ impl File {
     /// filesystem. `out` then holds no more than before.
     pub fn read(&self, at: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
         let end = at.saturating_add(len as u64);
-        let (key, _guard) = loop {
+        let keep = out.len();
+        loop {
             let key = self.data_key()?;
             let guard = self.ranges.shared(at / BLOCK..blocks_in(end));
-            if self.holds(&key) {
-                break (key, guard);
+            if !self.holds(&key) {
+                continue;
             }
-        };
+            self.read_with(&key, at, end, out)?;
+            drop(guard);
+            // The lower filesystem may have taken its time, and the key may have been taken away meanwhile.
+            if self.holds(&key) {
+                return Ok(());
+            }
+            out.truncate(keep);
+        }
+    }
+
+    /// Appends what lies between `at` and `end` to `out`. The caller holds the range.
+    fn read_with(&self, key: &FileKey, at: u64, end: u64, out: &mut Vec<u8>) -> Result<()> {
         let file_len = self.len();
         let end = end.min(file_len);
         if at >= end {
@@ -31,7 +43,7 @@ impl File {
         let keep = out.len();
         let blocks = at / BLOCK..blocks_in(end);
         out.resize(keep + (blocks.end - blocks.start) as usize * BLOCK_LEN, 0);
-        if let Err(e) = self.read_blocks(&key, blocks.clone(), file_len, &mut out[keep..]) {
+        if let Err(e) = self.read_blocks(key, blocks.clone(), file_len, &mut out[keep..]) {
             out.truncate(keep);
             return Err(e);
         }

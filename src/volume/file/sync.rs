@@ -7,7 +7,7 @@ use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
 use super::super::overlay::Overlay;
-use super::{File, Inner, SectorForLater};
+use super::{File, Inner, KeyState, SectorForLater};
 use crate::keys::FileKey;
 use parking_lot::RwLockReadGuard;
 use std::os::unix::ffi::OsStrExt;
@@ -80,12 +80,14 @@ impl File {
     }
 
     /// Writes the slot if the header does not tell the lower file's length and flags. The modification time
-    /// stays: sealing is no change of content. Without the data key nothing has changed since it was taken away;
-    /// see [`File::suspend`].
+    /// stays: sealing is no change of content. Without the data key nothing has changed since it went; see
+    /// [`File::let_go_of_key`].
     pub(in super::super) fn seal(&self) -> Result<()> {
-        let key = self.data_key.lock().clone();
+        let key = match &*self.data_key.lock() {
+            KeyState::Held(key) | KeyState::Leaving(key) => Arc::clone(key),
+            KeyState::Gone(_) => return Ok(()),
+        };
         let mut inner = self.inner.lock();
-        let Some(key) = key else { return Ok(()) };
         let told =
             inner.slot.sealed_len == inner.sealable_len() && inner.slot.durable_len == inner.durable_len;
         if told && !inner.slot_dirty {
@@ -207,10 +209,11 @@ impl File {
 
     fn seal_after_checkpoint(&self) -> Result<()> {
         let mut inner = self.inner.lock();
-        if let Some(later) = {
-            let place_len = inner.place_len;
-            inner.sector_for_later.take_if(|l| l.sealed_len == place_len)
-        } {
+        let later = match &mut *self.data_key.lock() {
+            KeyState::Gone(later) => later.take_if(|later| later.sealed_len == inner.place_len),
+            KeyState::Held(_) | KeyState::Leaving(_) => None,
+        };
+        if let Some(later) = later {
             self.store.lower.pwrite(&self.fd, &later.bytes, later.at)?;
             inner.slot.generation += 1;
             inner.slot.sealed_len = inner.place_len;
@@ -238,25 +241,42 @@ impl File {
         inner.path_epoch = 0;
     }
 
-    /// Lets go of the data key: everything that needs it to be told later is sealed now.
+    /// Takes the data key away from everything that has not begun: from now on the KMS is asked. Waits for nothing.
+    pub(in super::super) fn take_key_away(&self) {
+        let mut state = self.data_key.lock();
+        if let KeyState::Held(key) = &*state {
+            *state = KeyState::Leaving(Arc::clone(key));
+        }
+    }
+
+    /// Lets go of a key that was taken away, once nothing that began with it is under way: what needs it to be
+    /// told later is sealed now. Returns whether there is nothing left to let go of.
     ///
     /// # Errors
     /// Those of the lower filesystem; the key is let go of all the same.
-    pub(in super::super) fn suspend(&self) -> Result<()> {
-        let _guard = self.ranges.whole();
-        let Some(key) = self.data_key.lock().clone() else { return Ok(()) };
+    pub(in super::super) fn let_go_of_key(&self) -> Result<bool> {
+        let leaving = |state: &KeyState| match state {
+            KeyState::Leaving(key) => Some(Arc::clone(key)),
+            KeyState::Held(_) | KeyState::Gone(_) => None,
+        };
+        let Some(_guard) = self.ranges.try_whole() else {
+            return Ok(leaving(&self.data_key.lock()).is_none());
+        };
+        let Some(key) = leaving(&self.data_key.lock()) else { return Ok(true) };
         let sealed = self.seal();
-        let mut inner = self.inner.lock();
-        if !inner.layers.is_empty() {
+        let inner = self.inner.lock();
+        let later = (!inner.layers.is_empty()).then(|| {
             let generation = inner.slot.generation + 1;
             let durable_len = inner.durable_len.min(inner.len);
             let slot = Slot { generation, sealed_len: inner.len, durable_len, ..inner.slot.clone() };
             let (sector, at) = self.encode_slot(&slot, &key);
-            let sealed_len = slot.sealed_len;
-            inner.sector_for_later = Some(SectorForLater { bytes: Box::new(sector), at, sealed_len });
+            SectorForLater { bytes: Box::new(sector), at, sealed_len: slot.sealed_len }
+        });
+        let mut state = self.data_key.lock();
+        // Else it was given back meanwhile, and may be in use again.
+        if leaving(&state).is_some() {
+            *state = KeyState::Gone(later);
         }
-        drop(inner);
-        *self.data_key.lock() = None;
-        sealed
+        sealed.map(|()| true)
     }
 }

@@ -2,9 +2,11 @@
 
 use super::super::testing::{Scratch, Session, content};
 use super::super::{Error, geometry};
-use super::File;
+use super::{File, KeyState};
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -17,7 +19,7 @@ enum Op {
     Reopen,
     Remount,
     Kill,
-    Suspend,
+    Suspend(bool),
     Seek(u64),
 }
 
@@ -41,7 +43,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Reopen),
         1 => Just(Op::Remount),
         1 => Just(Op::Kill),
-        1 => Just(Op::Suspend),
+        2 => any::<bool>().prop_map(Op::Suspend),
         1 => position().prop_map(Op::Seek),
     ]
 }
@@ -111,7 +113,12 @@ impl Run {
             Op::Checkpoint => {
                 self.session.as_ref().expect("mounted").store.checkpoint().expect("checkpoints")
             }
-            Op::Suspend => self.session.as_ref().expect("mounted").store.suspend_keys(),
+            Op::Suspend(let_go) => {
+                self.session.as_ref().expect("mounted").store.suspend_keys();
+                if let_go {
+                    assert!(self.file().let_go_of_key().expect("lets go"));
+                }
+            }
             Op::Reopen => self.reopen(|_, session| session),
             Op::Remount => self.reopen(|scratch, session| {
                 session.close();
@@ -215,9 +222,10 @@ fn without_the_key_nothing_opens_and_nothing_is_lost() {
     file.sync(true).expect("syncs");
     file.write(100, &[2; 6000]).expect("overwrites");
     file.write(10_000, &[3; 100]).expect("appends");
-    scratch.switch.off.store(true, std::sync::atomic::Ordering::SeqCst);
+    scratch.switch.off.store(true, Ordering::SeqCst);
     session.keyring.flush();
     session.store.suspend_keys();
+    assert!(file.let_go_of_key().expect("lets go"));
     let refused = |r: Result<(), Error>| matches!(r, Err(Error::Key(_)));
     assert!(refused(file.read(0, 10, &mut Vec::new())));
     assert!(refused(file.write(0, b"x")));
@@ -225,10 +233,68 @@ fn without_the_key_nothing_opens_and_nothing_is_lost() {
     file.close_handle().expect("closes");
     drop(file);
     session.close();
-    scratch.switch.off.store(false, std::sync::atomic::Ordering::SeqCst);
+    scratch.switch.off.store(false, Ordering::SeqCst);
     let session = scratch.open();
     let mut want = vec![1; 10_000];
     want[100..6100].fill(2);
     want.extend([3; 100]);
     assert_eq!(content(&session.open("f").expect("opens")).expect("reads"), want);
+}
+
+#[test]
+fn a_file_that_hangs_keeps_no_key_alive() {
+    let scratch = Scratch::new(true);
+    let session = scratch.open();
+    let files = ["read", "sealed", "idle"].map(|name| session.create(name));
+    for file in &files {
+        file.write(0, &[1; 10_000]).expect("writes");
+    }
+    let [read, sealed, idle] = &files;
+    // What a request holds while the lower filesystem does not answer.
+    let hanging_read = read.ranges.shared(0..1);
+    let hanging_seal = sealed.inner.lock();
+    scratch.switch.off.store(true, Ordering::SeqCst);
+    session.keyring.flush();
+    let (sender, done) = std::sync::mpsc::channel();
+    let store = session.store.clone();
+    std::thread::spawn(move || {
+        store.suspend_keys();
+        sender.send(())
+    });
+    done.recv_timeout(Duration::from_secs(60)).expect("nobody is waited for");
+    for file in [read, idle] {
+        assert!(matches!(file.read(0, 10, &mut Vec::new()), Err(Error::Key(_))));
+    }
+    assert!(files.iter().all(|file| !matches!(*file.data_key.lock(), KeyState::Held(_))));
+    assert!(idle.let_go_of_key().expect("lets go") && !read.let_go_of_key().expect("stays"));
+    drop((hanging_read, hanging_seal));
+    for file in [read, sealed] {
+        assert!(file.let_go_of_key().expect("lets go"));
+        assert!(matches!(*file.data_key.lock(), KeyState::Gone(_)));
+    }
+    scratch.switch.off.store(false, Ordering::SeqCst);
+    for file in &files {
+        assert_eq!(content(file).expect("reads again"), [1; 10_000]);
+    }
+}
+
+#[test]
+fn a_read_that_took_until_its_key_was_gone_asks_again() {
+    let scratch = Scratch::new(true);
+    let session = scratch.open();
+    let file = session.create("f");
+    file.write(0, &[1; 10_000]).expect("writes");
+    let hanging = file.inner.lock();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| file.read(0, 10, &mut Vec::new()));
+        // The range is what a read takes once it has its key.
+        while file.ranges.try_whole().is_some() {
+            std::thread::yield_now();
+        }
+        scratch.switch.off.store(true, Ordering::SeqCst);
+        session.keyring.flush();
+        session.store.suspend_keys();
+        drop(hanging);
+        assert!(matches!(reader.join().expect("no panic"), Err(Error::Key(_))));
+    });
 }
