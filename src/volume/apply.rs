@@ -121,12 +121,7 @@ fn punch_in_place(file: TagFile<'_>, tags: &TagCache, blocks: Range<u64>) -> Res
 /// must not write a tag page for each.
 fn is_unallocated(file: TagFile<'_>, run: &Range<u64>) -> Result<bool> {
     let from = tag_page_offset(group_of(run.start));
-    match file.lower.seek(file.fd, from, libc::SEEK_DATA) {
-        Ok(data) => Ok(data >= data_offset(run.end - 1) + BLOCK),
-        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-        Err(e) => Err(e.into()),
-    }
+    Ok(file.next_data(from)?.is_none_or(|data| data >= data_offset(run.end - 1) + BLOCK))
 }
 
 /// Copies a run of blocks, contiguous and of one group, from the journal into place: data first, then tags.

@@ -291,12 +291,7 @@ impl Mending<'_> {
 
     fn has_no_data(&self, block: u64) -> Result<bool> {
         let at = data_offset(block);
-        match self.lower.seek(self.fd, at, libc::SEEK_DATA) {
-            Ok(data) => Ok(data >= at + BLOCK),
-            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(true),
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
+        Ok(self.tag_file().next_data(at)?.is_none_or(|data| data >= at + BLOCK))
     }
 
     /// Blocks that no fsync has covered and that do not open are dropped. In a file with holes they were holes

@@ -39,6 +39,22 @@ pub struct TagFile<'a> {
     pub serial: u64,
 }
 
+impl TagFile<'_> {
+    /// Where the lower file has data from `at` on; `None` if nowhere. A lower filesystem that cannot tell has data
+    /// at `at` itself.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn next_data(self, at: u64) -> Result<Option<u64>> {
+        match self.lower.seek(self.fd, at, libc::SEEK_DATA) {
+            Ok(data) => Ok(Some(data)),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(Some(at)),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
 impl TagCache {
     /// A cache of `capacity` pages of 4 KiB.
     pub fn new(capacity: usize) -> TagCache {

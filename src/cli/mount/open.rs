@@ -1,6 +1,5 @@
 //! Opens the volume a mount serves: keystore, volume, filesystem; and keeps an eye on the KMS for it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Durability;
@@ -33,7 +32,7 @@ impl OpenVolume {
 
 /// Opens what `request` names.
 pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
-    volume_exists(&request.lower)?;
+    access::volume_exists(&request.lower)?;
     let kms = access::open(&request.global, &request.unlock)?;
     let provider: Arc<dyn KeyProvider> = Arc::new(LocalProvider::new(Arc::new(kms)));
     let durability = match request.durability {
@@ -60,19 +59,6 @@ pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
     let told = Arc::clone(&filesystem);
     let watch = keyring.watch(Box::new(move || told.keys_changed()));
     Ok(OpenVolume { filesystem, figures, watch })
-}
-
-/// A directory without a volume is told before anybody is asked for a passphrase.
-fn volume_exists(lower: &Path) -> Result<(), Failure> {
-    let config = lower.join(volume::config::CONFIG);
-    match config.symlink_metadata() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(Failure::new(Exit::NoVolume, format_args!("{}: not a kmsfs volume", lower.display()))
-                .hint("`kmsfs init LOWER` makes one"))
-        }
-        Err(e) => Err(Failure::io("open", &config, &e)),
-        Ok(_) => Ok(()),
-    }
 }
 
 fn figures(

@@ -44,17 +44,9 @@ impl File {
         }
     }
 
-    /// Zeroes the tag entries behind the end, up to the end of their page: a write that failed half way may have
-    /// left some, and a hole must not find them.
-    pub(super) fn clear_stale_tags(&self, len: u64) -> Result<()> {
-        let first = blocks_in(len);
-        let last = group_blocks(group_of(first)).end;
-        let mut entries = Vec::new();
-        self.store.tags.load(self.tag_file(), first..last, &mut entries)?;
-        if entries.iter().any(|e| !e.is_hole()) {
-            self.store.tags.store(self.tag_file(), first, &vec![TagEntry::HOLE; entries.len()])?;
-        }
-        Ok(())
+    /// A write that failed half way may have left tags behind the end, at `len`; a hole must not find them.
+    pub(super) fn forget_behind(&self, len: u64) -> Result<()> {
+        apply::forget_behind(self.tag_file(), &self.store.tags, len, blocks_in(len)).map(drop)
     }
 
     /// Grows by a hole. The caller holds the whole file.
@@ -66,7 +58,7 @@ impl File {
         if padded == len {
             return Ok(());
         }
-        self.clear_stale_tags(padded)?;
+        self.forget_behind(padded)?;
         self.allow_holes(key)?;
         if self.inner.lock().layers.has_cut() {
             let record = Record { len_after: len, ..self.blank(Kind::Length) };
@@ -272,12 +264,7 @@ impl File {
             return Ok(None);
         }
         let page = tag_page_offset(group_of(block));
-        let data = match self.store.lower.seek(&self.fd, page, libc::SEEK_DATA) {
-            Ok(data) => data,
-            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Ok(Some(u64::MAX)),
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
+        let Some(data) = self.tag_file().next_data(page)? else { return Ok(Some(u64::MAX)) };
         let next = group_blocks(group_of(plain_len_floor(data) / BLOCK)).start;
         Ok((next > block).then_some(next))
     }
@@ -285,12 +272,7 @@ impl File {
     /// Does the lower file hold anything in the tag page of `block`? Spares reading the holes of huge files.
     fn tags_may_exist(&self, block: u64) -> Result<bool> {
         let page = tag_page_offset(group_of(block));
-        match self.store.lower.seek(&self.fd, page, libc::SEEK_DATA) {
-            Ok(data) => Ok(data < page + BLOCK),
-            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(false),
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(true),
-            Err(e) => Err(e.into()),
-        }
+        Ok(self.tag_file().next_data(page)?.is_some_and(|data| data < page + BLOCK))
     }
 
     /// From now on a zero tag entry is a hole. In the header before the first hole is made.

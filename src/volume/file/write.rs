@@ -97,7 +97,7 @@ impl File {
             self.write_blocks(key, len, &vec![0; (tail_end - len) as usize])?;
         }
         if at / BLOCK > blocks_in(len) {
-            self.clear_stale_tags(len)?;
+            self.forget_behind(len)?;
             self.allow_holes(key)?;
         }
         Ok(())

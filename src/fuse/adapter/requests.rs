@@ -1,5 +1,4 @@
-//! The kernel's requests, one method each, handed to [`fs::Filesystem`] and answered. Nothing is decided here
-//! but what the kernel may cache.
+//! The kernel's requests, one method each, handed to [`fs::Filesystem`] and answered.
 //!
 //! fuser drops two flags on the way: `FATTR_KILL_SUIDGID` and `FUSE_OPEN_KILL_SUIDGID`, by which the kernel
 //! says that the caller lacks `CAP_FSETID`, so that a truncation takes set-user-id and set-group-id away. For
@@ -7,31 +6,21 @@
 //! is not root"; it differs for a process that has that one capability or lacks it against its uid.
 //! `FUSE_WRITE_KILL_SUIDGID` arrives and is obeyed.
 
-use super::convert;
-use super::guard::Guard;
-use super::kernel;
+use super::super::convert;
+use super::{Adapter, CACHED, GENERATION, Refuse, answer_xattr, root_may};
 use crate::fs::{self, DirEntry, Filesystem, SetAttr};
 use fuser::{
-    AccessFlags, CopyFileRangeFlags, Errno, FileHandle, FileType, FopenFlags, Generation, INodeNo,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    AccessFlags, CopyFileRangeFlags, Errno, FileHandle, FileType, FopenFlags, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-/// How long the kernel may answer from its caches. This mount alone changes the lower directory, and every
-/// change passes through the kernel, which then knows; so nothing but memory pressure need end an entry.
-const CACHED: Duration = Duration::from_secs(24 * 3600);
-
-/// Inode numbers are the lower filesystem's, which may use one again; the kernel has forgotten it by then.
-const GENERATION: Generation = Generation(0);
+use std::time::SystemTime;
 
 /// The most one `copy_file_range` request copies: a request cannot be interrupted, its caller goes on with
 /// the rest.
@@ -40,93 +29,6 @@ const COPY_AT_ONCE: u64 = 64 << 20;
 thread_local! {
     /// Where reads of this thread decrypt to; replies go out from it without another copy.
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A reply that can also be an error.
-trait Refuse {
-    fn refuse(self, errno: i32);
-}
-
-macro_rules! refuse {
-    ($($reply:ty),*) => {$(
-        impl Refuse for $reply {
-            fn refuse(self, errno: i32) {
-                self.error(Errno::from_i32(errno));
-            }
-        }
-    )*};
-}
-
-refuse!(ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry);
-refuse!(ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr);
-
-/// A mounted filesystem as fuser wants it.
-pub(crate) struct Adapter {
-    fs: Arc<Filesystem>,
-    guard: Arc<Guard>,
-    terms: kernel::Terms,
-}
-
-impl Adapter {
-    /// `kernel_checks`: see [`super::mount::Mounted::kernel_checks`].
-    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>, kernel_checks: bool) -> Adapter {
-        Adapter { fs, guard, terms: kernel::Terms { kernel_checks, direct_io: false } }
-    }
-
-    /// Does `work`, then replies: `answer` with its value, an error otherwise. The filesystem holds no lock
-    /// by then, so the kernel's next request may arrive before this one has returned.
-    fn serve<R: Refuse, T>(
-        &self,
-        operation: &str,
-        ino: INodeNo,
-        reply: R,
-        work: impl FnOnce(&Filesystem) -> fs::Result<T>,
-        answer: impl FnOnce(R, T),
-    ) {
-        match self.guard.run(operation, ino.0, || work(&self.fs)) {
-            Ok(value) => answer(reply, value),
-            Err(errno) => reply.refuse(errno),
-        }
-    }
-
-    /// [`Adapter::serve`] for what is answered by a name's attributes.
-    fn serve_entry(
-        &self,
-        operation: &str,
-        parent: INodeNo,
-        reply: ReplyEntry,
-        work: impl FnOnce(&Filesystem) -> fs::Result<fs::Attr>,
-    ) {
-        self.serve(operation, parent, reply, work, |reply, attr| {
-            reply.entry(&CACHED, &convert::attr(&attr), GENERATION);
-        });
-    }
-
-    /// [`Adapter::serve`] for what is answered by success alone.
-    fn serve_empty(
-        &self,
-        operation: &str,
-        ino: INodeNo,
-        reply: ReplyEmpty,
-        work: impl FnOnce(&Filesystem) -> fs::Result<()>,
-    ) {
-        self.serve(operation, ino, reply, work, |reply, ()| reply.ok());
-    }
-
-    /// How the kernel is to treat a file opened with `flags`.
-    fn open_flags(&self, flags: i32) -> FopenFlags {
-        // Nothing is left to do at close, which would also force out pages of shared mappings.
-        let always = FopenFlags::FOPEN_NOFLUSH | FopenFlags::FOPEN_KEEP_CACHE;
-        let write_only = flags & libc::O_ACCMODE == libc::O_WRONLY;
-        if self.terms.direct_io && (write_only || flags & libc::O_DIRECT != 0) {
-            // Past the page cache. For O_DIRECT, only so do writes to one file run side by side. What a
-            // write-only handle writes is not read through it; left out of the cache it needs no copy and no
-            // question for security.capability, a request of its own for every new file.
-            always | FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
-        } else {
-            always
-        }
-    }
 }
 
 /// The stand-in for the kill flags that fuser drops or the protocol lacks.
@@ -589,34 +491,5 @@ impl fuser::Filesystem for Adapter {
         let work = |fs: &Filesystem| fs.copy_file_range(from.0, from_at, to.0, to_at, len, kill);
         // At most COPY_AT_ONCE, so it fits.
         self.serve("copy_file_range", ino_from, reply, work, |reply, copied| reply.written(copied as u32));
-    }
-}
-
-/// Root may do anything, except run what nobody may.
-fn root_may(mode: u32, mask: AccessFlags) -> fs::Result<()> {
-    let runnable = mode & libc::S_IFMT == libc::S_IFDIR || mode & 0o111 != 0;
-    if runnable || !mask.contains(AccessFlags::X_OK) { Ok(()) } else { Err(fs::Error::Refused(libc::EACCES)) }
-}
-
-/// Room 0 asks how much there is; too little room is an error.
-fn answer_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
-    match (room, u32::try_from(value.len())) {
-        (0, Ok(len)) => reply.size(len),
-        (room, Ok(len)) if len <= room => reply.data(value),
-        _ => reply.refuse(libc::ERANGE),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn root_runs_only_what_someone_may_run() {
-        let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-        assert!(root_may(libc::S_IFREG, AccessFlags::R_OK | AccessFlags::W_OK).is_ok());
-        assert!(root_may(libc::S_IFREG | 0o666, all).is_err());
-        assert!(root_may(libc::S_IFREG | 0o001, all).is_ok());
-        assert!(root_may(libc::S_IFDIR, all).is_ok());
     }
 }
