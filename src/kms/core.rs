@@ -10,9 +10,10 @@
 //! `store` keeps every writer out.
 
 use super::clock::{Clock, Timestamp, to_millis};
+use super::due::{self, Due};
 use super::error::{Error, Result};
-use super::key::{KeyRecord, KeyState, RotationType};
-use super::keystore::{self, Change, Entry, Keystore, Manifest, Rows};
+use super::key::RotationType;
+use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, RecordKey, Rows};
 use super::table::{Draft, Table};
 use crate::crypto::passphrase::Argon2Params;
 use crate::kms::arn::KeyId;
@@ -96,7 +97,7 @@ impl Core {
         self.outages.load(Ordering::Acquire)
     }
 
-    /// All CMKs, no older than [`FRESH`].
+    /// What the keystore holds, no older than [`FRESH`].
     ///
     /// # Errors
     /// `KeyUnavailableException` if the keystore cannot be read any more.
@@ -148,7 +149,7 @@ impl Core {
         lost
     }
 
-    /// Changes CMKs: what `edit` puts into the draft is committed as one transaction, all of it or nothing.
+    /// Changes records: what `edit` puts into the draft is committed as one transaction, all of it or nothing.
     pub(super) fn change<T>(&self, edit: impl FnOnce(&mut Draft<'_>) -> Result<T>) -> Result<T> {
         let mut guard = self.store.lock();
         let store = &mut *guard;
@@ -160,18 +161,21 @@ impl Core {
         let mut draft = Draft::new(&table, self.now());
         let result = edit(&mut draft)?;
         let generation = table.manifest().generation + 1;
-        let mut changed = Vec::new();
-        for staged in draft.into_staged() {
-            let before = table.get(staged.record.id).map(Arc::as_ref);
-            changed.push(Arc::new(change.write(generation, staged.record, staged.materials, before)?));
+        let mut items = Vec::new();
+        for (key, write) in draft.into_staged() {
+            let before = match key {
+                RecordKey::Cmk(id) => table.get(id).map(Arc::as_ref),
+                _ => None,
+            };
+            items.push(change.write(generation, write, before)?);
         }
-        if changed.is_empty() {
+        if items.is_empty() {
             return Ok(result);
         }
-        let manifest = table.plan(generation, &changed);
+        let manifest = table.plan(generation, &items);
         drop(table);
         commit(change, &manifest, &mut store.seen)?;
-        self.apply(manifest, changed);
+        self.apply(manifest, items);
         Ok(result)
     }
 
@@ -196,19 +200,19 @@ impl Core {
     /// Destroys the material of keys whose deletion date has come and rotates keys whose rotation is due.
     pub(super) fn run_due(&self) -> Result<()> {
         let now = self.now();
-        if !self.table.read().entries().any(|entry| due(&entry.record, now).is_some()) {
+        if self.table.read().due(now).next().is_none() {
             return Ok(());
         }
         let destroyed = self.change(|draft| {
             let mut destroyed = Vec::new();
-            for entry in draft.table.entries() {
+            for entry in draft.table.due(now) {
                 let mut record = entry.record.clone();
-                match due(&record, now) {
-                    Some(Due::Destruction) => {
+                match due::next(&record) {
+                    Some((_, Due::Destruction)) => {
                         destroyed.push(record.id);
                         draft.put_destroyed(record);
                     }
-                    Some(Due::Rotation) => {
+                    Some((_, Due::Rotation)) => {
                         if let Some(schedule) = &mut record.rotation {
                             schedule.next = now + time::Duration::days(schedule.period_days.into());
                         }
@@ -229,12 +233,7 @@ impl Core {
     }
 
     /// Brings memory up to what `read` gives, if `version` says that others wrote to the keystore since it was `seen`.
-    fn follow<'a>(
-        &self,
-        seen: &mut Option<i64>,
-        version: i64,
-        read: &ReadRows<'_, 'a>,
-    ) -> keystore::Result<()> {
+    fn follow(&self, seen: &mut Option<i64>, version: i64, read: &ReadRows<'_>) -> keystore::Result<()> {
         if *seen != Some(version) {
             self.refresh(read)?;
             *seen = Some(version);
@@ -242,7 +241,7 @@ impl Core {
         Ok(())
     }
 
-    fn refresh<'a>(&self, read: &ReadRows<'_, 'a>) -> keystore::Result<()> {
+    fn refresh(&self, read: &ReadRows<'_>) -> keystore::Result<()> {
         let table = self.table.read();
         let since = table.manifest().generation;
         let known = |id| table.get(id).cloned();
@@ -250,28 +249,28 @@ impl Core {
         if rows.generation < since {
             return Err(rows.tampered("its generation, which went back,"));
         }
-        let planned = table.plan(rows.generation, &rows.entries);
+        let planned = table.plan(rows.generation, &rows.items);
         // Whoever wrote without a new generation was not kmsfs, or touched what is not ours: read it all.
         if rows.generation > since && rows.verify(&planned) {
             drop(table);
-            self.apply(planned, rows.entries);
+            self.apply(planned, rows.items);
             return Ok(());
         }
         let rows = read(0, &known)?;
         drop(table);
         let mut fresh = Table::default();
-        let planned = fresh.plan(rows.generation, &rows.entries);
+        let planned = fresh.plan(rows.generation, &rows.items);
         if !rows.verify(&planned) {
             return Err(rows.tampered("the set of its rows"));
         }
-        fresh.apply(planned, rows.entries);
+        fresh.apply(planned, rows.items);
         *self.table.write() = fresh;
         self.generation.store(planned.generation, Ordering::Release);
         Ok(())
     }
 
-    fn apply(&self, manifest: Manifest, changed: Vec<Arc<Entry>>) {
-        self.table.write().apply(manifest, changed);
+    fn apply(&self, manifest: Manifest, items: Vec<Item>) {
+        self.table.write().apply(manifest, items);
         self.generation.store(manifest.generation, Ordering::Release);
     }
 
@@ -292,24 +291,9 @@ impl Core {
 }
 
 /// Reads rows newer than a generation, given what is known of a CMK.
-type ReadRows<'f, 'a> = dyn Fn(u64, &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> keystore::Result<Rows<'a>> + 'f;
+type ReadRows<'f> = dyn Fn(u64, &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> keystore::Result<Rows> + 'f;
 
 /// After a failed commit nobody knows whether it happened, so memory must be read anew.
 fn commit(change: Change<'_>, manifest: &Manifest, seen: &mut Option<i64>) -> keystore::Result<()> {
     change.commit(manifest).inspect_err(|_| *seen = None)
-}
-
-/// What time alone brings about.
-enum Due {
-    Destruction,
-    Rotation,
-}
-
-fn due(record: &KeyRecord, now: Timestamp) -> Option<Due> {
-    match record.state {
-        KeyState::PendingDeletion if record.deletion_date? <= now => Some(Due::Destruction),
-        // A disabled key rotates once it is enabled again.
-        KeyState::Enabled if record.rotation.as_ref()?.next <= now => Some(Due::Rotation),
-        _ => None,
-    }
 }

@@ -214,6 +214,11 @@ impl KeyRecord {
         self.materials.last().map_or(0, |material| material.version)
     }
 
+    /// The versions of which the keystore holds the material, ascending.
+    pub(super) fn stored_materials(&self) -> impl Iterator<Item = u32> {
+        self.materials.iter().map(|material| material.version)
+    }
+
     /// How many rotations of this type there were.
     pub(super) fn rotations(&self, of: RotationType) -> usize {
         self.materials.iter().filter(|material| material.rotation == of).count()

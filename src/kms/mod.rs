@@ -2,18 +2,22 @@
 //!
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
-//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `blob`, `context`,
-//! `key`, `state`.
+//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `blob`, `context`, `due`,
+//! `grant`, `key`, `principal`, `settings`, `state`.
 
 mod arn;
 mod blob;
 mod clock;
 mod context;
 mod core;
+mod due;
 mod error;
+mod grant;
 mod key;
 pub mod keystore;
 mod operations;
+mod principal;
+mod settings;
 mod state;
 mod table;
 mod watcher;

@@ -1,15 +1,18 @@
 //! The keystore: the KMS's database, an SQLite file whose rows are sealed.
 //!
-//! What a thief of the file learns: how many keys and versions there are, when slots were made, the slots'
-//! labels. What one who writes to the file can do: destroy it, or put an old copy of the whole back. Every
+//! What a thief of the file learns: how many keys, versions, grants and principals there are, how long their
+//! records are, when slots were made, the slots' labels. What one who writes to the file can do: destroy it, or put an old copy of the whole back. Every
 //! smaller change is noticed when the rows are read ([`seal`]).
 //!
 //! Every change is one transaction that bumps the *generation*; SQLite runs in WAL mode with
 //! `synchronous=FULL`, so a change that was acknowledged survives a power cut. Other processes see it by
 //! SQLite's `data_version` and read the rows whose `changed` is newer than what they know.
 
+mod cmk;
 mod error;
 mod file;
+mod material;
+mod record;
 mod rows;
 mod schema;
 mod seal;
@@ -18,12 +21,14 @@ mod slots;
 pub use error::{Error, Result};
 pub use slots::{SlotInfo, SlotKind, Unlock};
 
-pub(super) use rows::{Entry, Material, Rows};
-pub(super) use seal::Manifest;
+pub(super) use cmk::Entry;
+pub(super) use material::NewMaterial;
+pub(super) use record::{RecordKey, Stored};
+pub(super) use rows::{Item, Rows, Write};
+pub(super) use seal::{Manifest, RowDigest};
 
 use super::arn::KeyId;
 use super::clock::Timestamp;
-use super::key::KeyRecord;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::random;
 use crate::crypto::secret::Key;
@@ -156,7 +161,7 @@ impl Keystore {
     }
 
     /// Reads what changed after generation `since`; everything, if that is 0.
-    pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows<'_>> {
+    pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows> {
         let read = || {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
             self.read_in(&transaction, since, known)
@@ -183,9 +188,9 @@ impl Keystore {
         connection: &Connection,
         since: u64,
         known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
-    ) -> Result<Rows<'_>> {
+    ) -> Result<Rows> {
         let slots = slots::encode(&self.vault.id, &self.read_slots(connection)?);
-        rows::read(&self.vault.seals, connection, &slots, since, known)
+        rows::read(&self.vault, connection, slots, since, known)
     }
 
     fn read_slots(&self, connection: &Connection) -> Result<Vec<Slot>> {
@@ -201,21 +206,14 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// Reads what other processes changed after generation `since`.
-    pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows<'_>> {
+    pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows> {
         let read = self.keystore.read_in(&self.transaction, since, known);
         read.map_err(|e| e.at(&self.keystore.vault.path))
     }
 
-    /// Writes a CMK as of `generation`: its record, and its materials that are not in `before`; materials that
-    /// only `before` has are destroyed.
-    pub(super) fn write(
-        &self,
-        generation: u64,
-        record: KeyRecord,
-        materials: Vec<Material>,
-        before: Option<&Entry>,
-    ) -> Result<Entry> {
-        rows::write(&self.keystore.vault.seals, &self.transaction, generation, record, materials, before)
+    /// Writes or removes a record as of `generation`; of a CMK, `before` is what it was.
+    pub(super) fn write(&self, generation: u64, write: Write, before: Option<&Entry>) -> Result<Item> {
+        rows::write(&self.keystore.vault, &self.transaction, generation, write, before)
     }
 
     /// The slots, in the order of their numbers.

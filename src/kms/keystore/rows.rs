@@ -1,173 +1,203 @@
-//! CMKs and their material, as rows.
+//! All rows that the manifest covers: reading what changed, writing a change.
 
+use super::Vault;
+use super::cmk::{self, Entry};
 use super::error::{Error, Result};
-use super::seal::{Manifest, Row, RowDigest, Seals};
-use crate::crypto::secret::Key;
+use super::material::NewMaterial;
+use super::record::{Record, RecordKey, Stored};
+use super::seal::{Manifest, RowDigest};
 use crate::kms::arn::KeyId;
+use crate::kms::grant::GrantRecord;
 use crate::kms::key::KeyRecord;
+use crate::kms::principal::PrincipalRecord;
+use crate::kms::settings::SettingsRecord;
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One version of key material, unsealed.
-pub(in crate::kms) struct Material {
-    pub(in crate::kms) version: u32,
-    pub(in crate::kms) key: Key,
+/// For how many generations removed records are remembered. Whoever has not looked for longer reads everything
+/// anew.
+const REMEMBERED: u64 = 4096;
+
+/// A record that was read or written, or the removal of one.
+pub(in crate::kms) enum Item {
+    /// A CMK, with its material.
+    Cmk(Arc<Entry>),
+    /// A grant.
+    Grant(Arc<Stored<GrantRecord>>),
+    /// A user or role.
+    Principal(Arc<Stored<PrincipalRecord>>),
+    /// The settings.
+    Settings(Arc<Stored<SettingsRecord>>),
+    /// The record is gone.
+    Removed(RecordKey),
 }
 
-/// A CMK as the keystore holds it.
-pub(in crate::kms) struct Entry {
-    pub(in crate::kms) record: KeyRecord,
-    pub(in crate::kms) materials: BTreeMap<u32, StoredMaterial>,
-    /// Of the record's row alone.
-    record_digest: RowDigest,
-}
-
-/// Material that has a row.
-#[derive(Clone)]
-pub(in crate::kms) struct StoredMaterial {
-    pub(in crate::kms) material: Arc<Material>,
-    digest: RowDigest,
-}
-
-impl Entry {
-    /// Of all the CMK's rows.
-    pub(in crate::kms) fn digest(&self) -> RowDigest {
-        self.materials.values().fold(self.record_digest, |sum, stored| sum ^ stored.digest)
+impl Item {
+    /// Which record it is.
+    pub(in crate::kms) fn key(&self) -> RecordKey {
+        match self {
+            Item::Cmk(entry) => RecordKey::Cmk(entry.record.id),
+            Item::Grant(grant) => grant.record.key(),
+            Item::Principal(principal) => principal.record.key(),
+            Item::Settings(settings) => settings.record.key(),
+            Item::Removed(key) => *key,
+        }
     }
 
-    /// The material of a version.
-    pub(in crate::kms) fn material(&self, version: u32) -> Option<&Arc<Material>> {
-        self.materials.get(&version).map(|stored| &stored.material)
+    /// Of the record's row, and of its material's; `None` if it is gone.
+    pub(in crate::kms) fn digest(&self) -> Option<RowDigest> {
+        match self {
+            Item::Cmk(entry) => Some(entry.digest()),
+            Item::Grant(grant) => Some(grant.digest()),
+            Item::Principal(principal) => Some(principal.digest()),
+            Item::Settings(settings) => Some(settings.digest()),
+            Item::Removed(_) => None,
+        }
     }
 }
 
-/// What was read: CMKs that changed, and the MAC that the manifest over all CMKs must have.
-pub(in crate::kms) struct Rows<'a> {
+/// A record to be written, or removed.
+#[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
+pub(in crate::kms) enum Write {
+    /// A CMK with new versions of its material. Versions that its record does not name any more are destroyed.
+    Cmk(KeyRecord, Vec<NewMaterial>),
+    /// A grant.
+    Grant(GrantRecord),
+    /// A user or role.
+    Principal(PrincipalRecord),
+    /// The settings.
+    Settings(SettingsRecord),
+    /// The record goes. A CMK's never does: it stays behind without material.
+    Remove(RecordKey),
+}
+
+/// What was read: records that changed, and the MAC that the manifest over all rows must have.
+pub(in crate::kms) struct Rows {
     pub(in crate::kms) generation: u64,
-    pub(in crate::kms) entries: Vec<Arc<Entry>>,
-    seals: &'a Seals,
+    /// Removals first: a record may have come back.
+    pub(in crate::kms) items: Vec<Item>,
+    vault: Arc<Vault>,
     slots: Vec<u8>,
     mac: [u8; 32],
 }
 
-impl Rows<'_> {
+impl Rows {
     /// Whether the keystore's rows, all of them, are those of `manifest`.
     pub(in crate::kms) fn verify(&self, manifest: &Manifest) -> bool {
-        self.seals.verify(manifest, &self.slots, &self.mac)
+        self.vault.seals.verify(manifest, &self.slots, &self.mac)
     }
 
     /// The error that `what` does not verify.
     pub(in crate::kms) fn tampered(&self, what: &str) -> Error {
-        self.seals.tampered(what)
+        self.vault.seals.tampered(what)
     }
 }
 
-/// Reads CMKs that changed after generation `since`. `known` gives what the caller has of a CMK, whose
+/// Reads records that changed after generation `since`. `known` gives what the caller has of a CMK, whose
 /// material need not be unsealed again.
-pub(super) fn read<'a>(
-    seals: &'a Seals,
+pub(super) fn read(
+    vault: &Arc<Vault>,
     connection: &Connection,
-    slots: &[u8],
+    slots: Vec<u8>,
     since: u64,
     known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
-) -> Result<Rows<'a>> {
+) -> Result<Rows> {
     let (generation, mac) = connection.query_row("SELECT generation, manifest FROM keystore", [], |row| {
         Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
     })?;
-    let mut statement =
-        connection.prepare_cached("SELECT id, changed, sealed FROM cmk WHERE changed > ?1 ORDER BY id")?;
-    let rows = statement.query_map([since as i64], |row| {
-        Ok((KeyId::from_bytes(row.get(0)?), row.get::<_, i64>(1)? as u64, row.get::<_, Vec<u8>>(2)?))
-    })?;
-    let mut entries = Vec::new();
-    for row in rows {
-        let (id, changed, sealed) = row?;
-        let before = known(id);
-        entries.push(Arc::new(read_entry(seals, connection, Row::Record(id, changed), id, &sealed, before)?));
+    let mut items = Vec::new();
+    if since > 0 {
+        read_removed(vault, connection, since, &mut items)?;
     }
-    Ok(Rows { generation, entries, seals, slots: slots.to_vec(), mac })
-}
-
-fn read_entry(
-    seals: &Seals,
-    connection: &Connection,
-    row: Row,
-    id: KeyId,
-    sealed: &[u8],
-    known: Option<Arc<Entry>>,
-) -> Result<Entry> {
-    let json = seals.open(row, sealed)?;
-    let record: KeyRecord = serde_json::from_slice(json.expose())
-        .map_err(|e| seals.tampered(format_args!("the record of key {id} ({e})")))?;
-    let materials = read_materials(seals, connection, id, known)?;
-    if !materials.keys().eq(record.materials.iter().map(|info| &info.version)) {
-        return Err(seals.tampered(format_args!("the number of versions of key {id}")));
-    }
-    Ok(Entry { record, materials, record_digest: seals.digest(row, sealed) })
-}
-
-fn read_materials(
-    seals: &Seals,
-    connection: &Connection,
-    id: KeyId,
-    known: Option<Arc<Entry>>,
-) -> Result<BTreeMap<u32, StoredMaterial>> {
-    let mut statement =
-        connection.prepare_cached("SELECT version, sealed FROM material WHERE cmk = ?1 ORDER BY version")?;
-    let rows = statement.query_map([id.as_bytes()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let mut materials = BTreeMap::new();
-    for row in rows {
-        let (version, sealed) = row?;
-        let row = Row::Material(id, version);
-        let digest = seals.digest(row, &sealed);
-        let same = known.as_ref().and_then(|entry| entry.materials.get(&version));
-        let stored = match same.filter(|stored| stored.digest == digest) {
-            Some(stored) => stored.clone(),
-            None => {
-                let key = seals.open(row, &sealed)?.into_key();
-                let key = key.map_err(|_| seals.tampered(format_args!("the material of key {id}")))?;
-                StoredMaterial { material: Arc::new(Material { version, key }), digest }
+    let mut materials = cmk::read_materials(vault, connection, since, known)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, id, changed, sealed FROM record WHERE changed > ?1 ORDER BY kind, id",
+    )?;
+    let mut rows = statement.query([since as i64])?;
+    while let Some(row) = rows.next()? {
+        let key = key(vault, row.get(0)?, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        let changed = row.get::<_, i64>(2)? as u64;
+        let sealed = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+        items.push(match key {
+            RecordKey::Cmk(id) => {
+                let materials = materials.remove(&id).unwrap_or_default();
+                Item::Cmk(Arc::new(cmk::open(vault, id, changed, sealed, materials)?))
             }
-        };
-        materials.insert(version, stored);
+            RecordKey::Grant(_) => Item::Grant(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?)),
+            RecordKey::Principal(_) => {
+                Item::Principal(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
+            }
+            RecordKey::Settings => {
+                Item::Settings(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
+            }
+        });
     }
-    Ok(materials)
+    Ok(Rows { generation, items, vault: Arc::clone(vault), slots, mac })
 }
 
-/// See [`super::Change::write`].
+fn read_removed(vault: &Vault, connection: &Connection, since: u64, items: &mut Vec<Item>) -> Result<()> {
+    let mut statement =
+        connection.prepare_cached("SELECT kind, id FROM removed WHERE changed > ?1 ORDER BY kind, id")?;
+    let mut rows = statement.query([since as i64])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        items.push(Item::Removed(key(vault, row.get(0)?, id)?));
+    }
+    Ok(())
+}
+
+fn key(vault: &Vault, kind: i64, id: &[u8]) -> Result<RecordKey> {
+    RecordKey::parse(kind, id).ok_or_else(|| vault.seals.tampered(format_args!("a row of kind {kind}")))
+}
+
+/// Writes one record as of `generation`. `before` is what was known of it, if it is a CMK.
 pub(super) fn write(
-    seals: &Seals,
+    vault: &Arc<Vault>,
     connection: &Connection,
     generation: u64,
-    record: KeyRecord,
-    new: Vec<Material>,
+    write: Write,
     before: Option<&Entry>,
-) -> Result<Entry> {
-    let id = record.id;
-    let row = Row::Record(id, generation);
-    let json = serde_json::to_vec(&record).expect("a record is plain data with string keys");
-    let sealed = seals.seal(row, &json);
-    connection.prepare_cached("INSERT OR REPLACE INTO cmk VALUES (?1, ?2, ?3)")?.execute(params![
-        id.as_bytes(),
-        generation as i64,
-        sealed
-    ])?;
-    let mut materials = before.map(|entry| entry.materials.clone()).unwrap_or_default();
-    for material in new {
-        let row = Row::Material(id, material.version);
-        let sealed = seals.seal(row, material.key.expose());
-        connection.prepare_cached("INSERT INTO material VALUES (?1, ?2, ?3)")?.execute(params![
-            id.as_bytes(),
-            material.version,
-            sealed
-        ])?;
-        let digest = seals.digest(row, &sealed);
-        materials.insert(material.version, StoredMaterial { material: Arc::new(material), digest });
-    }
-    if record.materials.is_empty() {
-        connection.execute("DELETE FROM material WHERE cmk = ?1", [id.as_bytes()])?;
-        materials.clear();
-    }
-    Ok(Entry { record, materials, record_digest: seals.digest(row, &sealed) })
+) -> Result<Item> {
+    Ok(match write {
+        Write::Cmk(record, materials) => {
+            let stored = put(vault, connection, generation, record)?;
+            Item::Cmk(Arc::new(cmk::write_materials(vault, connection, stored, materials, before)?))
+        }
+        Write::Grant(record) => Item::Grant(Arc::new(put(vault, connection, generation, record)?)),
+        Write::Principal(record) => Item::Principal(Arc::new(put(vault, connection, generation, record)?)),
+        Write::Settings(record) => Item::Settings(Arc::new(put(vault, connection, generation, record)?)),
+        Write::Remove(key) => {
+            remove(connection, generation, key)?;
+            Item::Removed(key)
+        }
+    })
+}
+
+fn put<R: Record>(vault: &Vault, connection: &Connection, generation: u64, record: R) -> Result<Stored<R>> {
+    let key = record.key();
+    let (stored, sealed) = Stored::seal(&vault.seals, generation, record);
+    connection
+        .prepare_cached(
+            "INSERT INTO record VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed, sealed = excluded.sealed",
+        )?
+        .execute(params![key.kind(), key.id(), generation as i64, sealed])?;
+    Ok(stored)
+}
+
+/// Removes a record, for other processes to see, and forgets removals that are long past.
+fn remove(connection: &Connection, generation: u64, key: RecordKey) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM record WHERE kind = ?1 AND id = ?2")?
+        .execute(params![key.kind(), key.id()])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO removed VALUES (?1, ?2, ?3) \
+             ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed",
+        )?
+        .execute(params![key.kind(), key.id(), generation as i64])?;
+    connection
+        .prepare_cached("DELETE FROM removed WHERE changed <= ?1")?
+        .execute([generation.saturating_sub(REMEMBERED) as i64])?;
+    Ok(())
 }

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `keystore` | the keystore itself: id, generation, and the manifest over all other rows |
 //! | `slot` | one way to unlock: the root key sealed under a passphrase or a key file |
-//! | `cmk` | one CMK's record, sealed |
+//! | `record` | what describes one CMK, grant or principal, or the settings; sealed |
 //! | `material` | one version of a CMK's key material, sealed |
+//! | `removed` | a record that is gone, for a while |
 //!
-//! `changed` is the generation that last changed a CMK, so that other processes read only what is new.
+//! `changed` is the generation that last changed a record, or removed it, so that other processes read only what
+//! is new. What is removed needs no seal: a removal that is left out or made up shows in the manifest.
 
 use super::error::Result;
 use rusqlite::Connection;
@@ -43,12 +45,21 @@ const TABLES: &str = "
         sealed BLOB NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT;
-    CREATE TABLE cmk (
-        id BLOB PRIMARY KEY,
+    CREATE TABLE record (
+        kind INTEGER NOT NULL,
+        id BLOB NOT NULL,
         changed INTEGER NOT NULL,
-        sealed BLOB NOT NULL
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX cmk_changed ON cmk (changed);
+    CREATE INDEX record_changed ON record (changed);
+    CREATE TABLE removed (
+        kind INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX removed_changed ON removed (changed);
     CREATE TABLE material (
         cmk BLOB NOT NULL,
         version INTEGER NOT NULL,

@@ -1,20 +1,21 @@
 //! How rows are sealed, and the manifest that ties them together.
 //!
 //! Sealed bytes are `nonce 12 | AES-256-GCM-SIV ciphertext | tag 16`. The associated data is the keystore's
-//! id, the row's table, its key and its number (the generation of a record, the version of a material), so
-//! that no row can stand in for another.
+//! id, the row's kind, its number (the generation of a record, the version of a material) and its id, so that
+//! no row can stand in for another.
 //!
 //! Sealing row by row does not notice an old row put back or a row removed: a disabled key could be enabled
-//! so. The manifest does. It is a MAC over the generation, the number of CMKs, the slots, and the XOR of
+//! so. The manifest does. It is a MAC over the generation, the number of records, the slots, and the XOR of
 //! one keyed digest per sealed row: a multiset hash, so a change costs one digest whatever the number of
-//! keys. The digests and their XOR never leave the process, hence nobody can look for colliding sets.
+//! rows. The digests and their XOR never leave the process, hence nobody can look for colliding sets.
 //! An old copy of the whole file is beyond what a file can notice about itself.
 
-use super::super::arn::KeyId;
 use super::error::{Error, Result};
+use super::record::RecordKey;
 use crate::crypto::aead::AeadKey;
 use crate::crypto::secret::{Key, SecretBytes};
 use crate::crypto::{Cipher, NONCE_LEN, TAG_LEN, kdf, mac, random};
+use crate::kms::arn::KeyId;
 use std::path::PathBuf;
 
 /// The keyed digest of one row, or the XOR of several.
@@ -32,36 +33,40 @@ impl std::ops::BitXor for RowDigest {
 /// What a row is, for its associated data.
 #[derive(Clone, Copy)]
 pub(super) enum Row {
-    /// A CMK's record, as of a generation.
-    Record(KeyId, u64),
+    /// A record, as of a generation.
+    Record(RecordKey, u64),
     /// A version of a CMK's material.
     Material(KeyId, u32),
 }
 
 impl Row {
-    fn parts(&self) -> (u8, &[u8; 16], u64) {
+    /// Kind, id, number.
+    fn parts(&self) -> (u8, &[u8], u64) {
         match self {
-            Row::Record(id, generation) => (1, id.as_bytes(), *generation),
-            Row::Material(id, version) => (2, id.as_bytes(), u64::from(*version)),
+            Row::Record(key, generation) => (key.kind(), key.id(), *generation),
+            Row::Material(id, version) => (MATERIAL, id.as_bytes(), u64::from(*version)),
         }
     }
 
     fn describe(&self) -> String {
         match self {
-            Row::Record(id, _) => format!("the record of key {id}"),
+            Row::Record(key, _) => format!("the record of {key}"),
             Row::Material(id, version) => format!("the material of key {id}, version {version}"),
         }
     }
 }
+
+/// The kind of material, beside those of records.
+const MATERIAL: u8 = 2;
 
 /// The manifest's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::kms) struct Manifest {
     /// Bumped by every change.
     pub(in crate::kms) generation: u64,
-    /// How many CMKs there are, destroyed ones included.
-    pub(in crate::kms) keys: u64,
-    /// Over all rows of CMKs and material.
+    /// How many records there are, those of destroyed CMKs included.
+    pub(in crate::kms) records: u64,
+    /// Over all rows of records and material.
     pub(in crate::kms) rows: RowDigest,
 }
 
@@ -108,8 +113,8 @@ impl Seals {
     }
 
     pub(super) fn digest(&self, row: Row, sealed: &[u8]) -> RowDigest {
-        let (table, id, number) = row.parts();
-        RowDigest(mac::mac(&self.manifest, &[b"row", &[table], id, &number.to_be_bytes(), sealed]))
+        let (kind, id, number) = row.parts();
+        RowDigest(mac::mac(&self.manifest, &[b"row", &[kind], id, &number.to_be_bytes(), sealed]))
     }
 
     /// The MAC of a manifest; `slots` is the encoding of all slots.
@@ -135,7 +140,7 @@ impl Seals {
             b"manifest".to_vec(),
             self.keystore.to_vec(),
             manifest.generation.to_be_bytes().to_vec(),
-            manifest.keys.to_be_bytes().to_vec(),
+            manifest.records.to_be_bytes().to_vec(),
             manifest.rows.0.to_vec(),
             slots.to_vec(),
         ]
@@ -148,13 +153,9 @@ impl Seals {
         }
     }
 
-    fn aad(&self, row: Row) -> [u8; 41] {
-        let (table, id, number) = row.parts();
-        let mut aad = [0; 41];
-        aad[..16].copy_from_slice(&self.keystore);
-        aad[16] = table;
-        aad[17..33].copy_from_slice(id);
-        aad[33..].copy_from_slice(&number.to_be_bytes());
-        aad
+    fn aad(&self, row: Row) -> Vec<u8> {
+        let (kind, id, number) = row.parts();
+        // The one part of varying length comes last.
+        [&self.keystore, [kind].as_slice(), &number.to_be_bytes(), id].concat()
     }
 }

@@ -195,7 +195,8 @@ impl Kms {
             ));
         }
         let material = entry.material(header.material).ok_or(Error::InvalidCiphertext)?;
-        let plaintext = blob::open(blob, &material.key, context)?;
+        let key = material.key().ok_or(Error::InvalidCiphertext)?;
+        let plaintext = blob::open(blob, key, context)?;
         Ok(Plaintext { plaintext, key: header.key, material: header.material })
     }
 
@@ -219,6 +220,7 @@ impl Kms {
 fn seal(entry: &Entry, plaintext: &[u8], context: &EncryptionContext) -> Result<Encrypted> {
     let header = BlobHeader { key: entry.record.id, material: entry.record.current_material() };
     let material = entry.material(header.material).expect("a key that can be used has its current material");
-    let blob = blob::seal(header, &material.key, plaintext, context)?;
+    let key = material.key().expect("the material of a symmetric key is a 256-bit key");
+    let blob = blob::seal(header, key, plaintext, context)?;
     Ok(Encrypted { blob, key: header.key, material: header.material })
 }

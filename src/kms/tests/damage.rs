@@ -26,19 +26,21 @@ fn assert_tampered(scratch: &Scratch, what: &str) {
 #[test]
 fn altered_rows_are_noticed() {
     let attacks = [
-        ("a key removed", "DELETE FROM cmk WHERE id = (SELECT min(id) FROM cmk)"),
-        ("a key and its material removed", "DELETE FROM material; DELETE FROM cmk"),
+        ("a key removed", "DELETE FROM record WHERE id = (SELECT min(id) FROM record)"),
+        ("a key and its material removed", "DELETE FROM material; DELETE FROM record"),
         ("a version removed", "DELETE FROM material WHERE version = 1"),
         ("a version renumbered", "UPDATE material SET version = 3 WHERE version = 2"),
         (
             "material moved between keys",
-            "UPDATE material SET cmk = (SELECT max(id) FROM cmk), version = 9 WHERE version = 2 AND cmk <> (SELECT max(id) FROM cmk)",
+            "UPDATE material SET cmk = (SELECT max(id) FROM record), version = 9 WHERE version = 2 AND cmk <> (SELECT max(id) FROM record)",
         ),
-        ("records exchanged", "UPDATE cmk SET sealed = (SELECT max(sealed) FROM cmk)"),
+        ("records exchanged", "UPDATE record SET sealed = (SELECT max(sealed) FROM record)"),
         ("materials exchanged", "UPDATE material SET sealed = (SELECT max(sealed) FROM material)"),
-        ("a record cut", "UPDATE cmk SET sealed = substr(sealed, 1, 20)"),
-        ("a record emptied", "UPDATE cmk SET sealed = x''"),
-        ("a record's generation", "UPDATE cmk SET changed = changed + 1"),
+        ("a record cut", "UPDATE record SET sealed = substr(sealed, 1, 20)"),
+        ("a record emptied", "UPDATE record SET sealed = x''"),
+        ("a record's kind", "UPDATE record SET kind = 3"),
+        ("a record of an unknown kind", "UPDATE record SET kind = 99"),
+        ("a record's generation", "UPDATE record SET changed = changed + 1"),
         ("the generation", "UPDATE keystore SET generation = generation + 1"),
         ("the manifest", "UPDATE keystore SET manifest = zeroblob(32)"),
         ("a short manifest", "UPDATE keystore SET manifest = x'00'"),
@@ -51,7 +53,7 @@ fn altered_rows_are_noticed() {
         ("a slot's sealed key", "UPDATE slot SET sealed = zeroblob(60)"),
         ("a slot's kind", "UPDATE slot SET kind = 9"),
         ("a table missing", "DROP TABLE material"),
-        ("a column missing", "ALTER TABLE cmk RENAME COLUMN sealed TO plain"),
+        ("a column missing", "ALTER TABLE record RENAME COLUMN sealed TO plain"),
         ("no format", "PRAGMA user_version = 0"),
     ];
     for (what, sql) in attacks {
@@ -65,11 +67,11 @@ fn altered_rows_are_noticed() {
 fn an_old_record_put_back_is_noticed() {
     // Sealing alone does not notice it: the row was genuine once. A disabled key would come back to life.
     let (scratch, [key, _]) = keystore();
-    scratch.sql("CREATE TABLE copy AS SELECT * FROM cmk");
+    scratch.sql("CREATE TABLE copy AS SELECT * FROM record");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     drop(kms);
-    scratch.sql("INSERT OR REPLACE INTO cmk SELECT * FROM copy");
+    scratch.sql("INSERT OR REPLACE INTO record SELECT * FROM copy");
     assert_tampered(&scratch, "an old record");
     scratch.sql("UPDATE keystore SET generation = generation - 1");
     assert_tampered(&scratch, "an old record and generation");
@@ -78,7 +80,7 @@ fn an_old_record_put_back_is_noticed() {
 #[test]
 fn a_trigger_in_the_schema_does_not_run() {
     let (scratch, [key, _]) = keystore();
-    scratch.sql("CREATE TRIGGER evil AFTER UPDATE ON keystore BEGIN DELETE FROM cmk; END");
+    scratch.sql("CREATE TRIGGER evil AFTER UPDATE ON keystore BEGIN DELETE FROM record; END");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     drop(kms);
@@ -88,10 +90,10 @@ fn a_trigger_in_the_schema_does_not_run() {
 #[test]
 fn tampering_while_in_use_stops_the_use_of_keys_within_a_second() {
     let (scratch, [key, _]) = keystore();
-    scratch.sql("CREATE TABLE copy AS SELECT * FROM cmk");
+    scratch.sql("CREATE TABLE copy AS SELECT * FROM record");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
-    scratch.sql("INSERT OR REPLACE INTO cmk SELECT * FROM copy");
+    scratch.sql("INSERT OR REPLACE INTO record SELECT * FROM copy");
     let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
     assert_eq!(outcome(), "DisabledException", "never did it come back to life");
     within_a_second("refusal", || outcome() == "KeyUnavailableException");
@@ -107,7 +109,7 @@ fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
     kms.disable_key(OPERATOR, &key).unwrap();
     // A restore in place, as `sqlite3 .restore` does it.
     scratch.sql(&format!(
-        "ATTACH '{}' AS old; BEGIN; DELETE FROM cmk; INSERT INTO cmk SELECT * FROM old.cmk; DELETE FROM keystore; \
+        "ATTACH '{}' AS old; BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM old.record; DELETE FROM keystore; \
          INSERT INTO keystore SELECT * FROM old.keystore; COMMIT;",
         old.path().display()
     ));

@@ -6,6 +6,7 @@ mod damage;
 mod files;
 mod lifecycle;
 mod processes;
+mod records;
 mod slots;
 mod time;
 mod use_of_keys;

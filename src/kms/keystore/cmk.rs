@@ -1,0 +1,126 @@
+//! CMKs: a record, and the versions of its key material.
+
+use super::Vault;
+use super::error::Result;
+use super::material::{Material, NewMaterial};
+use super::record::{CMK, RecordKey, Stored};
+use super::seal::RowDigest;
+use crate::kms::arn::KeyId;
+use crate::kms::key::KeyRecord;
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A CMK as the keystore holds it.
+pub(in crate::kms) struct Entry {
+    pub(in crate::kms) record: KeyRecord,
+    /// In the order of their versions.
+    materials: Vec<Arc<Material>>,
+    /// Of the record's row alone.
+    record_digest: RowDigest,
+}
+
+impl Entry {
+    fn new(stored: Stored<KeyRecord>, materials: Vec<Arc<Material>>) -> Entry {
+        let record_digest = stored.digest();
+        Entry { record: stored.record, materials, record_digest }
+    }
+
+    /// Of all the CMK's rows.
+    pub(in crate::kms) fn digest(&self) -> RowDigest {
+        self.materials.iter().fold(self.record_digest, |sum, material| sum ^ material.digest())
+    }
+
+    /// The material of a version.
+    pub(in crate::kms) fn material(&self, version: u32) -> Option<&Arc<Material>> {
+        find(&self.materials, version)
+    }
+}
+
+fn find(materials: &[Arc<Material>], version: u32) -> Option<&Arc<Material>> {
+    materials.binary_search_by_key(&version, |material| material.version()).ok().map(|at| &materials[at])
+}
+
+/// Material by the CMK that it belongs to.
+pub(super) type Materials = HashMap<KeyId, Vec<Arc<Material>>>;
+
+/// Reads the material of all CMKs whose record changed after generation `since`. Material that `known` has is
+/// not unsealed again.
+pub(super) fn read_materials(
+    vault: &Arc<Vault>,
+    connection: &Connection,
+    since: u64,
+    known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
+) -> Result<Materials> {
+    let mut statement = connection.prepare_cached(
+        "SELECT cmk, version, sealed FROM material \
+         WHERE cmk IN (SELECT id FROM record WHERE kind = ?1 AND changed > ?2) ORDER BY cmk, version",
+    )?;
+    let mut rows = statement.query(params![CMK, since as i64])?;
+    let mut materials = Materials::new();
+    while let Some(row) = rows.next()? {
+        let (cmk, version, sealed) =
+            (KeyId::from_bytes(row.get(0)?), row.get::<_, u32>(1)?, row.get::<_, Vec<u8>>(2)?);
+        let digest = Material::digest_of(vault, cmk, version, &sealed);
+        let same = known(cmk)
+            .and_then(|entry| entry.material(version).cloned())
+            .filter(|material| material.digest() == digest);
+        let material = match same {
+            Some(material) => material,
+            None => Arc::new(Material::open(vault, cmk, version, sealed, digest)?),
+        };
+        materials.entry(cmk).or_default().push(material);
+    }
+    Ok(materials)
+}
+
+/// The CMK of a record's row, with the material that was read for it.
+pub(super) fn open(
+    vault: &Vault,
+    id: KeyId,
+    changed: u64,
+    sealed: &[u8],
+    materials: Vec<Arc<Material>>,
+) -> Result<Entry> {
+    let stored: Stored<KeyRecord> = Stored::open(&vault.seals, RecordKey::Cmk(id), changed, sealed)?;
+    if !materials.iter().map(|material| material.version()).eq(stored.record.stored_materials()) {
+        return Err(vault.seals.tampered(format_args!("the number of versions of key {id}")));
+    }
+    Ok(Entry::new(stored, materials))
+}
+
+/// Writes the material rows of a CMK that `before` describes so that they are those of `stored`'s record: material
+/// that it does not name any more is destroyed, `new` is added, or takes the place of its version.
+pub(super) fn write_materials(
+    vault: &Arc<Vault>,
+    connection: &Connection,
+    stored: Stored<KeyRecord>,
+    new: Vec<NewMaterial>,
+    before: Option<&Entry>,
+) -> Result<Entry> {
+    let id = stored.record.id;
+    let mut materials: HashMap<u32, Arc<Material>> = HashMap::new();
+    for material in before.map_or(&[][..], |entry| &entry.materials) {
+        materials.insert(material.version(), Arc::clone(material));
+    }
+    for material in new {
+        let (material, sealed) = Material::seal(vault, id, material);
+        connection
+            .prepare_cached(
+                "INSERT INTO material VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (cmk, version) DO UPDATE SET sealed = excluded.sealed",
+            )?
+            .execute(params![id.as_bytes(), material.version(), sealed])?;
+        materials.insert(material.version(), Arc::new(material));
+    }
+    let mut kept = Vec::with_capacity(materials.len());
+    for version in stored.record.stored_materials() {
+        kept.push(materials.remove(&version).expect("a version that a record names has its material"));
+    }
+    for version in materials.into_keys() {
+        connection
+            .prepare_cached("DELETE FROM material WHERE cmk = ?1 AND version = ?2")?
+            .execute(params![id.as_bytes(), version])?;
+    }
+    Ok(Entry::new(stored, kept))
+}

@@ -1,0 +1,100 @@
+//! A change in the making: reads the table, collects what is to be written.
+
+use super::Table;
+use crate::crypto::random;
+use crate::crypto::{KEY_LEN, SecretBytes};
+use crate::kms::clock::Timestamp;
+use crate::kms::grant::GrantRecord;
+use crate::kms::key::{KeyRecord, KeyState, MaterialInfo, RotationType};
+use crate::kms::keystore::{NewMaterial, RecordKey, Write};
+use crate::kms::principal::PrincipalRecord;
+use crate::kms::settings::SettingsRecord;
+use std::collections::BTreeMap;
+
+/// See the module. What is put or removed does not show in `table`, which stays as it was before the change.
+pub(in crate::kms) struct Draft<'a> {
+    pub(in crate::kms) table: &'a Table,
+    pub(in crate::kms) now: Timestamp,
+    staged: BTreeMap<RecordKey, Write>,
+}
+
+impl<'a> Draft<'a> {
+    pub(in crate::kms) fn new(table: &'a Table, now: Timestamp) -> Draft<'a> {
+        Draft { table, now, staged: BTreeMap::new() }
+    }
+
+    /// Has `record` written, unless it says what is known already. Material that it does not name any more is
+    /// destroyed.
+    pub(in crate::kms) fn put(&mut self, record: KeyRecord) {
+        let known = self.table.get(record.id).is_some_and(|entry| entry.record == record);
+        if !known || self.staged.contains_key(&RecordKey::Cmk(record.id)) {
+            self.put_with(record, Vec::new());
+        }
+    }
+
+    /// Has `record` written with `materials`, which it names: new versions, or a version anew.
+    pub(in crate::kms) fn put_with(&mut self, record: KeyRecord, materials: Vec<NewMaterial>) {
+        self.staged.insert(RecordKey::Cmk(record.id), Write::Cmk(record, materials));
+    }
+
+    /// Has `record` written with `secret` as the next version of its key material.
+    pub(in crate::kms) fn put_material(
+        &mut self,
+        mut record: KeyRecord,
+        rotation: RotationType,
+        secret: SecretBytes,
+    ) {
+        let version = record.current_material() + 1;
+        record.materials.push(MaterialInfo { version, created: self.now, rotation });
+        self.put_with(record, vec![NewMaterial { version, secret }]);
+    }
+
+    /// Has `record`, that of a symmetric key, written with a new version of key material.
+    pub(in crate::kms) fn put_rotated(&mut self, record: KeyRecord, rotation: RotationType) {
+        let mut secret = SecretBytes::zeroed(KEY_LEN);
+        random::fill(secret.expose_mut());
+        self.put_material(record, rotation, secret);
+    }
+
+    /// Has the key's material destroyed and its grants removed. Its record stays behind, without aliases.
+    pub(in crate::kms) fn put_destroyed(&mut self, mut record: KeyRecord) {
+        for grant in self.table.grants().of(record.id) {
+            self.staged.insert(RecordKey::Grant(grant.id), Write::Remove(RecordKey::Grant(grant.id)));
+        }
+        record.state = KeyState::PendingDeletion;
+        record.destroyed = Some(self.now);
+        record.materials.clear();
+        record.aliases.clear();
+        record.rotation = None;
+        self.put(record);
+    }
+
+    /// Has a grant written. It is of a CMK that exists, which the caller has made sure of.
+    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
+    pub(in crate::kms) fn put_grant(&mut self, record: GrantRecord) {
+        self.staged.insert(RecordKey::Grant(record.id), Write::Grant(record));
+    }
+
+    /// Has a user or role written. Its name, access keys and user ids are no other principal's, which the caller
+    /// has made sure of.
+    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
+    pub(in crate::kms) fn put_principal(&mut self, record: PrincipalRecord) {
+        self.staged.insert(RecordKey::Principal(record.id), Write::Principal(record));
+    }
+
+    /// Has the settings written.
+    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
+    pub(in crate::kms) fn put_settings(&mut self, record: SettingsRecord) {
+        self.staged.insert(RecordKey::Settings, Write::Settings(record));
+    }
+
+    /// Has a grant or principal removed.
+    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
+    pub(in crate::kms) fn remove(&mut self, key: RecordKey) {
+        self.staged.insert(key, Write::Remove(key));
+    }
+
+    pub(in crate::kms) fn into_staged(self) -> impl Iterator<Item = (RecordKey, Write)> {
+        self.staged.into_iter()
+    }
+}
