@@ -6,14 +6,21 @@
 //! | [`portable`] | the same ciphers from RustCrypto: the second opinion of [`self_test`] and the tests |
 //! | [`secret`] | keys and passphrases in memory that is locked, kept out of core dumps, and zeroed |
 //! | [`kdf`] | one key from another: BLAKE3 under a fixed context string |
+//! | [`asymmetric`] | key pairs: signatures, RSA encryption, key agreement |
+//! | [`hmac`] | HMAC with SHA-2, for the KMS's callers |
+//! | [`transport`] | unwrapping of key material that somebody brings |
 //! | [`mac`] | keyed BLAKE3 over several parts |
 //! | [`passphrase`] | a key from a passphrase: Argon2id |
 //! | [`random`] | random bytes, or no process |
 //!
-//! `unsafe` appears only below [`secret`], for the system calls that lock and hide memory.
+//! `unsafe` appears only below [`secret`], for the system calls that lock and hide memory, and in
+//! `asymmetric::ed25519ph`, for two functions of AWS-LC.
 
 pub mod aead;
+pub mod asymmetric;
 mod cipher;
+mod hash;
+pub mod hmac;
 pub mod kdf;
 pub mod mac;
 pub mod passphrase;
@@ -21,8 +28,10 @@ pub mod portable;
 pub mod random;
 pub mod secret;
 mod selftest;
+pub mod transport;
 
 pub use aead::AeadKey;
 pub use cipher::{Cipher, KEY_LEN, NONCE_LEN, NotAuthentic, TAG_LEN, UnknownCipher};
+pub use hash::Hash;
 pub use secret::{Key, SecretBytes, harden_process};
 pub use selftest::{SelfTestError, self_test};

@@ -1,0 +1,284 @@
+//! The private half of a key pair: make, parse, sign, decrypt, agree.
+
+use std::fmt;
+
+use aws_lc_rs::agreement::{self, UnparsedPublicKey};
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{
+    KeyPair as RsaKeyPair, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey,
+    PrivateDecryptingKey,
+};
+use aws_lc_rs::signature::{
+    self as lc, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, PqdsaKeyPair,
+    PqdsaSigningAlgorithm, RsaEncoding,
+};
+
+use crate::crypto::{Hash, SecretBytes};
+
+use super::ed25519ph::{self, PRIVATE_LEN};
+use super::{Error, KeyType, Message, OaepHash, PublicKey, Result, SignatureScheme, encoding, rsa_checks};
+
+/// A key pair, parsed and ready for use. It cannot be cloned, and its debug output shows no more than its type.
+pub struct PrivateKey {
+    public: PublicKey,
+    form: Form,
+}
+
+enum Form {
+    Rsa { signing: Box<RsaKeyPair>, decrypting: OaepPrivateDecryptingKey },
+    Ec { signing: Box<EcdsaKeyPair>, agreement: Option<agreement::PrivateKey> },
+    Ed25519 { pure: Box<Ed25519KeyPair>, expanded: SecretBytes },
+    MlDsa(Box<PqdsaKeyPair>),
+}
+
+impl PrivateKey {
+    /// Makes a new key pair and returns it as PKCS#8 DER. RSA keys have the exponent 65537 and take from a tenth of a
+    /// second to some seconds.
+    ///
+    /// # Errors
+    /// [`Error::Library`].
+    pub fn generate(key_type: KeyType) -> Result<SecretBytes> {
+        let failed = |_| Error::Library("make a key pair");
+        match type_of(key_type) {
+            Type::Rsa(size) => {
+                let pair = RsaKeyPair::generate(size).map_err(failed)?;
+                Ok(locked(pair.as_der().map_err(failed)?.as_ref()))
+            }
+            Type::Ec(algorithm, _) => {
+                let pair = EcdsaKeyPair::generate(algorithm).map_err(failed)?;
+                Ok(locked(pair.to_pkcs8v1().map_err(failed)?.as_ref()))
+            }
+            Type::Ed25519 => {
+                let pair = Ed25519KeyPair::generate().map_err(failed)?;
+                Ok(locked(pair.to_pkcs8v1().map_err(failed)?.as_ref()))
+            }
+            Type::MlDsa(algorithm) => {
+                let pair = PqdsaKeyPair::generate(algorithm).map_err(failed)?;
+                Ok(locked(pair.to_pkcs8v1().map_err(failed)?.as_ref()))
+            }
+        }
+    }
+
+    /// Parses a PKCS#8 DER structure with a key of the given type.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`] if it is anything else: another type, another encoding, trailing bytes, halves that do not
+    /// belong together, an RSA key that breaks the rules of FIPS 186-5.
+    pub fn from_pkcs8(key_type: KeyType, pkcs8: &[u8]) -> Result<PrivateKey> {
+        let inside = encoding::open_pkcs8(key_type, pkcs8)?;
+        let rejected = |_| key_type.bad("its parts are not valid, or do not belong together");
+        let failed = |_| Error::Library("write a public key");
+        match type_of(key_type) {
+            Type::Rsa(_) => {
+                rsa_checks::check_primes(key_type, inside)?;
+                let signing = RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
+                let spki = signing.public_key().as_der().map_err(failed)?;
+                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
+                let decrypting = PrivateDecryptingKey::from_pkcs8(pkcs8).map_err(rejected)?;
+                let decrypting = OaepPrivateDecryptingKey::new(decrypting)
+                    .map_err(|_| Error::Library("prepare a decryption key"))?;
+                Ok(PrivateKey { public, form: Form::Rsa { signing: Box::new(signing), decrypting } })
+            }
+            Type::Ec(algorithm, agreement) => {
+                let signing = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(rejected)?;
+                let spki = signing.public_key().as_der().map_err(failed)?;
+                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
+                let agreement = agreement
+                    .map(|algorithm| agreement::PrivateKey::from_private_key_der(algorithm, pkcs8))
+                    .transpose()
+                    .map_err(rejected)?;
+                Ok(PrivateKey { public, form: Form::Ec { signing: Box::new(signing), agreement } })
+            }
+            Type::Ed25519 => {
+                let pure = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
+                let spki = pure.public_key().as_der().map_err(failed)?;
+                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
+                let expanded = expand_ed25519(inside, pure.public_key().as_ref())?;
+                Ok(PrivateKey { public, form: Form::Ed25519 { pure: Box::new(pure), expanded } })
+            }
+            Type::MlDsa(algorithm) => {
+                let pair = PqdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(rejected)?;
+                let spki = pair.public_key().as_der().map_err(failed)?;
+                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
+                Ok(PrivateKey { public, form: Form::MlDsa(Box::new(pair)) })
+            }
+        }
+    }
+
+    /// Checks that the public half undoes what the private half does, by signing and verifying: what is owed to a key
+    /// that somebody else made. For RSA it finds "primes" that are not prime.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`] if it does not.
+    pub fn check(&self) -> Result<()> {
+        let message = Message::Raw(b"pairwise consistency test");
+        let key_type = self.key_type();
+        let undone = key_type.signature_schemes().first().is_some_and(|&scheme| {
+            self.sign(scheme, message).is_ok_and(|made| self.public.verify(scheme, message, &made).is_ok())
+        });
+        if undone {
+            Ok(())
+        } else {
+            Err(key_type.bad("its public half does not undo what its private half does"))
+        }
+    }
+
+    /// The type of key.
+    pub fn key_type(&self) -> KeyType {
+        self.public.key_type()
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The public half as a DER SubjectPublicKeyInfo.
+    pub fn public_spki(&self) -> &[u8] {
+        self.public.spki()
+    }
+
+    /// Signs. RSA signatures are as long as the modulus, ECDSA signatures are DER, the others of fixed length.
+    ///
+    /// # Errors
+    /// [`Error::WrongScheme`] if keys of this type do not sign so, [`Error::WrongMessage`] and [`Error::DigestLength`]
+    /// if the scheme takes something else, [`Error::Library`] if AWS-LC fails, as it does rather than give out a wrong
+    /// RSA signature.
+    pub fn sign(&self, scheme: SignatureScheme, message: Message<'_>) -> Result<Vec<u8>> {
+        self.key_type().check_scheme(scheme)?;
+        let failed = |_| Error::Library("sign");
+        match &self.form {
+            Form::Rsa { signing, .. } => {
+                let (encoding, hash) = rsa_encoding(self.key_type(), scheme)?;
+                let mut signature = vec![0; signing.public_modulus_len()];
+                signing
+                    .sign_digest(encoding, &message.hashed(hash, scheme)?, &mut signature)
+                    .map_err(failed)?;
+                Ok(signature)
+            }
+            Form::Ec { signing, .. } => {
+                let SignatureScheme::Ecdsa(hash) = scheme else {
+                    return Err(Error::WrongScheme { key_type: self.key_type(), scheme });
+                };
+                let signature = signing.sign_digest(&message.hashed(hash, scheme)?).map_err(failed)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Form::Ed25519 { expanded, .. } if scheme == SignatureScheme::Ed25519ph => {
+                let digest = message.prehashed(scheme)?;
+                let private =
+                    expanded.expose().try_into().expect("expanded to PRIVATE_LEN bytes when parsed");
+                Ok(ed25519ph::sign(private, digest).ok_or(Error::Library("sign"))?.to_vec())
+            }
+            Form::Ed25519 { pure, .. } => {
+                Ok(pure.try_sign(message.raw(scheme)?).map_err(failed)?.as_ref().to_vec())
+            }
+            Form::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                pair.sign(message.raw(scheme)?, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    /// Decrypts RSAES-OAEP (RFC 8017) with an empty label.
+    ///
+    /// # Errors
+    /// [`Error::WrongOperation`] if it is not an RSA key, [`Error::BadCiphertext`] whatever is wrong with the
+    /// ciphertext.
+    pub fn decrypt_oaep(&self, hash: OaepHash, ciphertext: &[u8]) -> Result<SecretBytes> {
+        let Form::Rsa { decrypting, .. } = &self.form else {
+            return Err(self.key_type().cannot("decrypt"));
+        };
+        let algorithm = match hash {
+            OaepHash::Sha1 => &OAEP_SHA1_MGF1SHA1,
+            OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
+        };
+        let mut plaintext = SecretBytes::zeroed(decrypting.min_output_size());
+        let len = decrypting
+            .decrypt(algorithm, ciphertext, plaintext.expose_mut(), None)
+            .map_err(|_| Error::BadCiphertext)?
+            .len();
+        plaintext.truncate(len);
+        Ok(plaintext)
+    }
+
+    /// The secret shared with the owner of another key on the same curve: the x coordinate, as long as the field (ECDH,
+    /// NIST SP 800-56A, section 5.7.1.2). To be put through a key derivation function before it is used as a key.
+    ///
+    /// # Errors
+    /// [`Error::WrongOperation`] if the key is not on P-256, P-384 or P-521, [`Error::BadKey`] if `peer_spki` is not
+    /// a public key on the same curve.
+    pub fn agree(&self, peer_spki: &[u8]) -> Result<SecretBytes> {
+        let key_type = self.key_type();
+        let Form::Ec { agreement: Some(private), .. } = &self.form else {
+            return Err(key_type.cannot("agree on a secret"));
+        };
+        encoding::open_spki(key_type, peer_spki)?;
+        let peer = UnparsedPublicKey::new(private.algorithm(), peer_spki);
+        agreement::agree(private, peer, key_type.bad("no valid public key"), |secret| Ok(locked(secret)))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({}, redacted)", self.key_type())
+    }
+}
+
+/// AWS-LC's names for a type of key.
+enum Type {
+    Rsa(KeySize),
+    Ec(&'static EcdsaSigningAlgorithm, Option<&'static agreement::Algorithm>),
+    Ed25519,
+    MlDsa(&'static PqdsaSigningAlgorithm),
+}
+
+fn type_of(key_type: KeyType) -> Type {
+    match key_type {
+        KeyType::Rsa2048 => Type::Rsa(KeySize::Rsa2048),
+        KeyType::Rsa3072 => Type::Rsa(KeySize::Rsa3072),
+        KeyType::Rsa4096 => Type::Rsa(KeySize::Rsa4096),
+        KeyType::P256 => Type::Ec(&lc::ECDSA_P256_SHA256_ASN1_SIGNING, Some(&agreement::ECDH_P256)),
+        KeyType::P384 => Type::Ec(&lc::ECDSA_P384_SHA384_ASN1_SIGNING, Some(&agreement::ECDH_P384)),
+        KeyType::P521 => Type::Ec(&lc::ECDSA_P521_SHA512_ASN1_SIGNING, Some(&agreement::ECDH_P521)),
+        KeyType::Secp256k1 => Type::Ec(&lc::ECDSA_P256K1_SHA256_ASN1_SIGNING, None),
+        KeyType::Ed25519 => Type::Ed25519,
+        KeyType::MlDsa44 => Type::MlDsa(&lc::ML_DSA_44_SIGNING),
+        KeyType::MlDsa65 => Type::MlDsa(&lc::ML_DSA_65_SIGNING),
+        KeyType::MlDsa87 => Type::MlDsa(&lc::ML_DSA_87_SIGNING),
+    }
+}
+
+fn rsa_encoding(key_type: KeyType, scheme: SignatureScheme) -> Result<(&'static dyn RsaEncoding, Hash)> {
+    use SignatureScheme::{RsaPkcs1, RsaPss};
+    Ok(match scheme {
+        RsaPss(hash @ Hash::Sha256) => (&lc::RSA_PSS_SHA256, hash),
+        RsaPss(hash @ Hash::Sha384) => (&lc::RSA_PSS_SHA384, hash),
+        RsaPss(hash @ Hash::Sha512) => (&lc::RSA_PSS_SHA512, hash),
+        RsaPkcs1(hash @ Hash::Sha256) => (&lc::RSA_PKCS1_SHA256, hash),
+        RsaPkcs1(hash @ Hash::Sha384) => (&lc::RSA_PKCS1_SHA384, hash),
+        RsaPkcs1(hash @ Hash::Sha512) => (&lc::RSA_PKCS1_SHA512, hash),
+        _ => return Err(Error::WrongScheme { key_type, scheme }),
+    })
+}
+
+/// The form in which AWS-LC's Ed25519ph takes a private key: the seed, then the public key. `inside` is an octet string
+/// with the seed (RFC 8410, section 7).
+fn expand_ed25519(inside: &[u8], public: &[u8]) -> Result<SecretBytes> {
+    let seed = match inside {
+        [0x04, 0x20, seed @ ..] if seed.len() + public.len() == PRIVATE_LEN => seed,
+        _ => return Err(KeyType::Ed25519.bad("no seed inside the PKCS#8")),
+    };
+    let mut expanded = SecretBytes::zeroed(PRIVATE_LEN);
+    let (first, second) = expanded.expose_mut().split_at_mut(seed.len());
+    first.copy_from_slice(seed);
+    second.copy_from_slice(public);
+    Ok(expanded)
+}
+
+/// A copy in locked memory of what AWS-LC gives out in a buffer that it wipes itself.
+fn locked(bytes: &[u8]) -> SecretBytes {
+    let mut secret = SecretBytes::zeroed(bytes.len());
+    secret.expose_mut().copy_from_slice(bytes);
+    secret
+}
