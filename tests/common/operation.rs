@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "system calls that std does not have; only valid pointers and lengths")]
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -109,6 +110,25 @@ pub trait Subject {
     fn apply(&mut self, operation: &Operation) -> Outcome;
 }
 
+/// Has both do the same, one operation after another, and compares their answers and errnos.
+pub fn same_answers(
+    subject: &mut dyn Subject,
+    reference: &mut Directory,
+    operations: &[Operation],
+) -> TestCaseResult {
+    for operation in operations {
+        let (answer, expected) = (subject.apply(operation), reference.apply(operation));
+        prop_assert_eq!(answer, expected, "{:?}", operation);
+    }
+    Ok(())
+}
+
+/// Compares all that both hold.
+pub fn same_tree(subject: &mut dyn Subject, reference: &mut Directory, when: &str) -> TestCaseResult {
+    prop_assert_eq!(tree(subject), tree(reference), "{}", when);
+    Ok(())
+}
+
 /// User and group of this process.
 pub fn own_ids() -> (u32, u32) {
     // SAFETY: no arguments, neither call fails.
@@ -121,7 +141,7 @@ pub fn pattern(at: u64, len: usize, fill: u8) -> Vec<u8> {
 }
 
 /// Everything below the root, by path: type, mode, size, links, content.
-pub fn tree(subject: &mut dyn Subject) -> BTreeMap<PathBuf, (Answer, Outcome)> {
+fn tree(subject: &mut dyn Subject) -> BTreeMap<PathBuf, (Answer, Outcome)> {
     let mut found = BTreeMap::new();
     let mut open: Vec<Route> = vec![vec![]];
     while let Some(dir) = open.pop() {
