@@ -96,6 +96,7 @@ fn run(pair: &mut Pair, seed: u64) {
         cases: 1,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 2000,
         max_shrink_time: 120_000,
         ..ProptestConfig::default()
     };

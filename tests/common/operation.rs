@@ -351,12 +351,19 @@ fn stat(meta: &fs::Metadata, mtime: Option<(i64, u32)>) -> Answer {
 /// A sequence of operations that meet each other, on top of a few directories and files.
 pub fn operations(len: usize) -> impl Strategy<Value = Vec<Operation>> {
     proptest::collection::vec(operation(), 1..len).prop_map(|random| {
-        let route = |path: &str| -> Route { path.split('/').map(OsString::from).collect() };
-        let mut all: Vec<_> = ["d", "e", "d/d"].map(|path| Operation::Mkdir(route(path), 0o755)).into();
-        all.extend(["a", "d/a", "d/d/b"].map(|path| Operation::Create(route(path), 0o644)));
+        let mut all: Vec<_> = ["d", "e", "d/d"].map(|path| Operation::Mkdir(split(path), 0o755)).into();
+        all.extend(FILES.map(|path| Operation::Create(split(path), 0o644)));
+        all.extend(FILES.map(|path| Operation::Write { route: split(path), at: 0, len: 20_000, fill: 1 }));
         all.extend(random);
         all
     })
+}
+
+/// The files that every sequence begins with.
+const FILES: [&str; 3] = ["a", "d/a", "d/d/b"];
+
+fn split(path: &str) -> Route {
+    path.split('/').map(OsString::from).collect()
 }
 
 /// What directories are called, mostly.
@@ -387,6 +394,11 @@ fn route() -> impl Strategy<Value = Route> {
         route.push(last);
         route
     })
+}
+
+/// Mostly a file, since what a file holds can only be got wrong if there is one.
+fn file() -> impl Strategy<Value = Route> {
+    prop_oneof![3 => prop::sample::select(&FILES[..]).prop_map(split), 1 => route()]
 }
 
 fn at() -> impl Strategy<Value = u64> {
@@ -423,26 +435,26 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => route().prop_map(Fifo),
         6 => (route(), dir_mode()).prop_map(|(r, m)| Mkdir(r, m)),
         1 => (route(), Just(OsString::from("nowhere/at all"))).prop_map(|(r, t)| Symlink(r, t)),
-        3 => (route(), route()).prop_map(|(f, t)| Link(f, t)),
+        3 => (file(), route()).prop_map(|(f, t)| Link(f, t)),
         3 => route().prop_map(Unlink),
         2 => route().prop_map(Rmdir),
         6 => (route(), route(), flags).prop_map(|(f, t, x)| Rename(f, t, x)),
-        6 => (route(), at(), len(), any::<u8>()).prop_map(|(route, at, len, fill)| Write { route, at, len, fill }),
-        3 => (route(), at(), len()).prop_map(|(route, at, len)| Read { route, at, len }),
-        2 => (route(), at()).prop_map(|(r, s)| Truncate(r, s)),
-        2 => (route(), prop::sample::select(modes), at(), len())
+        6 => (file(), at(), len(), any::<u8>()).prop_map(|(route, at, len, fill)| Write { route, at, len, fill }),
+        3 => (file(), at(), len()).prop_map(|(route, at, len)| Read { route, at, len }),
+        2 => (file(), at()).prop_map(|(r, s)| Truncate(r, s)),
+        2 => (file(), prop::sample::select(modes), at(), len())
             .prop_map(|(route, mode, at, len)| Allocate { route, mode, at, len: len as u64 }),
         1 => (route(), mode()).prop_map(|(r, m)| Chmod(r, m)),
         1 => (route(), -5i64..5, 0u32..1_000_000_000).prop_map(|(r, s, n)| Times(r, s, n)),
         2 => route().prop_map(Stat),
         1 => route().prop_map(Readlink),
         1 => route().prop_map(List),
-        2 => (route(), attribute(), proptest::collection::vec(any::<u8>(), 0..50), 0i32..3)
+        2 => (file(), attribute(), proptest::collection::vec(any::<u8>(), 0..50), 0i32..3)
             .prop_map(|(r, n, v, f)| SetXattr(r, n, v, f)),
-        1 => (route(), attribute()).prop_map(|(r, n)| GetXattr(r, n)),
-        1 => route().prop_map(ListXattr),
-        1 => (route(), attribute()).prop_map(|(r, n)| RemoveXattr(r, n)),
-        3 => (slot(), route()).prop_map(|(s, r)| Hold(s, r)),
+        1 => (file(), attribute()).prop_map(|(r, n)| GetXattr(r, n)),
+        1 => file().prop_map(ListXattr),
+        1 => (file(), attribute()).prop_map(|(r, n)| RemoveXattr(r, n)),
+        3 => (slot(), file()).prop_map(|(s, r)| Hold(s, r)),
         2 => (slot(), at(), len(), any::<u8>())
             .prop_map(|(slot, at, len, fill)| WriteHeld { slot, at, len, fill }),
         2 => (slot(), at(), len()).prop_map(|(slot, at, len)| ReadHeld { slot, at, len }),
