@@ -10,6 +10,7 @@ use std::{
     io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -189,4 +190,40 @@ fn churn(mnt: &Path, round: u64, worker: u64, stop: &AtomicBool) {
             return;
         }
     }
+}
+
+/// `command`, run with the limit of open descriptors that Linux has unless told otherwise, and no way to raise it.
+fn limited(command: &Command) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=1024:1024").arg(command.get_program()).args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
+#[test]
+fn the_usual_limit_of_descriptors_is_enough_for_more_directories_and_files_than_that() {
+    const DIRECTORIES: u64 = 1500;
+    let mut volume = Volume::unmounted();
+    let mut mount = limited(&volume.mount_command());
+    volume.mount_with(&mut mount);
+    let paths: Vec<_> = (0..DIRECTORIES).map(|n| volume.path(format!("{n}"))).collect();
+    for (seed, dir) in paths.iter().enumerate() {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("file"), bytes(seed as u64, 5000)).unwrap();
+    }
+    // Changes that wait in the journal keep their files open.
+    for (seed, dir) in paths.iter().enumerate() {
+        let file = File::options().write(true).open(dir.join("file")).unwrap();
+        file.write_all_at(&bytes(seed as u64 + DIRECTORIES, 3000), 0).unwrap();
+    }
+    volume.kill();
+    let mut mount = limited(&volume.mount_command());
+    volume.mount_with(&mut mount);
+    for (seed, dir) in paths.iter().enumerate() {
+        let mut expected = bytes(seed as u64, 5000);
+        expected[..3000].copy_from_slice(&bytes(seed as u64 + DIRECTORIES, 3000));
+        assert!(fs::read(dir.join("file")).unwrap() == expected, "{}", dir.display());
+    }
+    volume.unmount();
+    volume.assert_clean();
 }

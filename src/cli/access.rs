@@ -12,7 +12,7 @@ use super::{
 use crate::{
     crypto::{self, passphrase::Argon2Params},
     kms::{self, Kms, keystore},
-    volume::config::CONFIG,
+    volume::{config::CONFIG, lower::descriptors},
 };
 
 /// How often a person may try a passphrase at the terminal.
@@ -104,6 +104,14 @@ fn prepare() -> Result<(), Failure> {
         Failure::new(Exit::Failure, err)
             .hint("This build or this machine computes ciphers wrongly; do not use it.")
     })
+}
+
+/// As many descriptors as may be had, for what opens a volume's files.
+pub fn raise_descriptor_limit() {
+    match descriptors::raise_limit() {
+        Ok(limit) => log::debug!("up to {limit} open descriptors"),
+        Err(err) => log::info!("the limit of open descriptors stays as it is: {err}"),
+    }
 }
 
 fn missing(path: &Path) -> Failure {

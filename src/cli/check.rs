@@ -50,6 +50,7 @@ pub struct Args {
 /// [`Exit::Damaged`] if anything is wrong; the volume cannot be opened; its key cannot be had.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     access::volume_exists(&args.lower)?;
+    access::raise_descriptor_limit();
     let provider = LocalProvider::new(Arc::new(access::open(global, &args.unlock)?));
     let volume = Volume::open(Arc::new(SystemLower), &args.lower, Arc::new(provider), Options::default())
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;

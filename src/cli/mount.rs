@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, Failure, Global, secret::UnlockArgs};
+use super::{Exit, Failure, Global, access, secret::UnlockArgs};
 use crate::fuse::control::{self, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
@@ -93,6 +93,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 /// Opens, mounts, reports that the mount answers, serves until it ends, closes.
 fn serve(request: &Request, point: Point, ready: Ready) -> Result<(), Failure> {
     log_panics();
+    access::raise_descriptor_limit();
     let volume = open::open(request)?;
     // Not earlier: whoever interrupts a prompt wants the process to die. Not later: a mount must not outlive it.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])

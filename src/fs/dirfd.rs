@@ -10,7 +10,7 @@ use super::inode::{DirId, Inode, Link, LowerKey};
 use super::naming::{EntryKind, entry_kind, looks_encrypted};
 use super::types::{Ino, ROOT};
 use crate::volume::dirrec::{RECORD, Record};
-use crate::volume::lower::{Fd, LowerEntry, Stat, open_own};
+use crate::volume::lower::{self, Fd, LowerEntry, Stat, open_own};
 use crate::volume::{self, PathHint};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -235,21 +235,14 @@ impl Filesystem {
         Ok(st)
     }
 
-    /// Runs `act` on a file the daemon owns; if the file's mode forbids it even to its owner, once more with
-    /// the owner's bits lent for the moment. Only a daemon that is not root ever needs that: the kernel has
-    /// checked the caller's rights already, and a caller with a descriptor has them whatever the mode says now.
+    /// [`lower::with_owner_access`]. The kernel has checked the caller's rights already, and a caller with a
+    /// descriptor has them whatever the mode says now.
     pub(super) fn with_owner_access<T>(&self, fd: &Fd, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match act() {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) && !self.daemon.is_root() => {}
             done => return done,
         }
-        // Two lenders would take each other's bits for the file's own.
         let _one_at_a_time = self.modes.lock();
-        let mode = self.lower.fstat(fd)?.mode;
-        let lent = if mode & libc::S_IFMT == libc::S_IFDIR { 0o700 } else { 0o600 };
-        self.lower.chmod(fd, (mode | lent) & 0o7777)?;
-        let done = act();
-        self.lower.chmod(fd, mode & 0o7777)?;
-        done
+        lower::with_owner_access(&*self.lower, fd, act)
     }
 }

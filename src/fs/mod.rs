@@ -37,7 +37,7 @@ pub use errno::{Error, Result};
 pub use types::*;
 
 use crate::volume::keys::VolumeKeys;
-use crate::volume::lower::{Fd, Lower};
+use crate::volume::lower::{Fd, Lower, descriptors};
 use crate::volume::store::FileStore;
 use creds::Daemon;
 use dirfd::DirFds;
@@ -61,8 +61,8 @@ pub struct Backing {
     pub store: FileStore,
 }
 
-/// Directories kept open unless told otherwise.
-const OPEN_DIRECTORIES: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// Directories kept open at most.
+const OPEN_DIRECTORIES: usize = 1024;
 
 /// A mounted volume. Every method takes `&self` and may be called from any number of threads at once.
 ///
@@ -96,6 +96,7 @@ impl Filesystem {
     pub fn new(backing: Backing) -> Result<Filesystem> {
         let Backing { lower, root, keys, store } = backing;
         let (table, root_inode) = InodeTable::new(&lower.fstat(&root)?);
+        let directories = NonZeroUsize::new(descriptors::share(4, OPEN_DIRECTORIES));
         let fs = Filesystem {
             lower,
             keys,
@@ -103,7 +104,7 @@ impl Filesystem {
             root_fd: Arc::new(root),
             _root: Arc::clone(&root_inode),
             table,
-            dirs: DirFds::new(OPEN_DIRECTORIES),
+            dirs: DirFds::new(directories.expect("a share is never nothing")),
             handles: Handles::new(),
             daemon: Daemon::current(),
             kernel: RwLock::default(),

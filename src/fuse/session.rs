@@ -10,8 +10,8 @@ use super::adapter::Adapter;
 use super::cache::Cache;
 pub use super::guard::Activity;
 use super::guard::Guard;
+use super::kernel;
 use super::mount::{self, Mounted};
-use super::{kernel, sys};
 use crate::fs::Filesystem;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -104,10 +104,6 @@ impl Session {
         threads: usize,
         kernel_checks: bool,
     ) -> io::Result<(Arc<Guard>, Receiver<Event>, Stopper)> {
-        match sys::raise_descriptor_limit() {
-            Ok(limit) => log::debug!("up to {limit} open descriptors"),
-            Err(e) => log::info!("the limit of open descriptors stays as it is: {e}"),
-        }
         let mut config = fuser::Config::default();
         config.n_threads = Some(threads.max(1));
         // A device of its own for each thread; fuser opens it again for that, which fusermount3's user may

@@ -130,17 +130,6 @@ pub(crate) fn syncfs(file: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of open descriptors to the hard limit; returns what holds afterwards.
-pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is readable.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    Ok(limit.rlim_cur)
-}
-
 /// Which side of a [`fork`] this is.
 pub enum Side {
     /// The process that called; the child has this id.

@@ -24,6 +24,7 @@ pub mod symlink;
 mod tags;
 #[cfg(test)]
 mod testing;
+mod tree;
 pub mod xattrs;
 
 pub use error::{Error, Result};

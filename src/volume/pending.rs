@@ -5,16 +5,17 @@
 //! nobody asks.
 
 use super::Result;
-use super::lower::{Fd, Lower};
+use super::lower::{Fd, Lower, descriptors};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// More than this many are synced by whoever adds the next one.
+/// More than this many, or than there are descriptors for, are synced by whoever adds the next one.
 const MANY: usize = 256;
 
 /// The files waiting to become durable.
 pub struct PendingSync {
     lower: Arc<dyn Lower>,
+    most: usize,
     files: Mutex<Vec<Fd>>,
     /// Held while syncing, so that a caller who finds the list empty waits for who emptied it.
     syncing: Mutex<()>,
@@ -23,7 +24,8 @@ pub struct PendingSync {
 impl PendingSync {
     /// An empty list.
     pub fn new(lower: Arc<dyn Lower>) -> PendingSync {
-        PendingSync { lower, files: Mutex::new(Vec::new()), syncing: Mutex::new(()) }
+        let most = descriptors::share(8, MANY);
+        PendingSync { lower, most, files: Mutex::new(Vec::new()), syncing: Mutex::new(()) }
     }
 
     /// Adds a file that was just written; starts its write-back.
@@ -38,7 +40,7 @@ impl PendingSync {
         let many = {
             let mut files = self.files.lock();
             files.push(fd);
-            files.len() >= MANY
+            files.len() >= self.most
         };
         if many { self.flush() } else { Ok(()) }
     }

@@ -12,14 +12,15 @@ use super::geometry::{
     BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, lower_len, plain_len, plain_len_floor, runs,
 };
 use super::header::{self, Header};
-use super::lower::{Fd, Lower, Stat, Timespec};
-use super::replay::walk;
+use super::lower::{Fd, Lower, Stat, Timespec, with_owner_access};
 use super::store::new_header;
 use super::tags::{TagCache, TagFile};
+use super::tree::{self, Found};
 use super::{Error, Result};
 use crate::keys::FileKey;
 use crate::keys::Keyring;
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +45,14 @@ pub struct RecoveryReport {
     pub damaged: usize,
 }
 
+impl RecoveryReport {
+    /// One file that cannot be looked at must not keep the others from being served.
+    fn skip(&mut self, path: &Path, why: impl std::fmt::Display) {
+        log::error!("{}: not looked at after the crash: {why}", path.display());
+        self.skipped += 1;
+    }
+}
+
 /// What recovery works with.
 pub struct Recovery<'a> {
     /// The lower filesystem.
@@ -64,11 +73,19 @@ impl Recovery<'_> {
     pub fn run(&self) -> Result<RecoveryReport> {
         let mut report = RecoveryReport::default();
         let mut touched = Vec::new();
-        walk(self.lower, self.root, &mut |dir, name, path| {
-            let stat = self.lower.stat(dir, name)?;
-            if stat.ctime.sec >= self.began.sec - SLACK {
-                touched.push((path.to_owned(), stat.ctime));
+        let each = &mut |found: &Found<'_>| {
+            let ctime = found.stat.ctime;
+            if is_leftover(found.name) {
+                self.remove_leftover(found)?;
+                return Ok(false);
             }
+            if found.is_content() && ctime.sec >= self.began.sec - SLACK {
+                touched.push((found.path.to_owned(), ctime));
+            }
+            Ok(true)
+        };
+        tree::walk(self.lower, self.root, each, &mut |path, e| {
+            report.skip(path, e);
             Ok(())
         })?;
         let end = touched.iter().map(|(_, ctime)| ctime.sec).max().unwrap_or(0);
@@ -76,17 +93,14 @@ impl Recovery<'_> {
             report.looked_at += 1;
             self.file(&path, ctime.sec >= end - UNWRITTEN, &mut report)?;
         }
-        self.remove_leftovers(self.root)?;
         Ok(report)
     }
 
     fn file(&self, path: &Path, recent: bool, report: &mut RecoveryReport) -> Result<()> {
-        let fd = match super::replay::open_path(self.lower, self.root, path, libc::O_RDWR) {
+        let fd = match self.open(path) {
             Ok(fd) => fd,
-            // One file that cannot be opened must not keep the others from being served.
             Err(e) => {
-                log::error!("{}: not looked at after the crash: {e}", path.display());
-                report.skipped += 1;
+                report.skip(path, e);
                 return Ok(());
             }
         };
@@ -102,8 +116,7 @@ impl Recovery<'_> {
         let (header, key) = match opened {
             Ok(opened) => opened,
             Err(Error::Key(e)) => {
-                log::error!("{}: not looked at after the crash: {e}", path.display());
-                report.skipped += 1;
+                report.skip(path, e);
                 return Ok(());
             }
             Err(e) => {
@@ -132,45 +145,37 @@ impl Recovery<'_> {
         Ok(self.lower.fdatasync(fd)?)
     }
 
-    /// Deletes what was made under a temporary name and never renamed into place.
-    fn remove_leftovers(&self, dir: &Fd) -> Result<()> {
-        for entry in self.lower.read_dir(dir)? {
-            if entry.name == "." || entry.name == ".." || entry.name == super::journal::JOURNAL_DIR {
-                continue;
-            }
-            let is_dir = self.lower.stat(dir, &entry.name)?.is_dir();
-            let leftover = entry.name.as_encoded_bytes().starts_with(b"kmsfs.tmp.");
-            if is_dir {
-                let sub = self.lower.open(dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-                if leftover {
-                    self.remove_temporary(dir, &entry.name, &sub)?
-                } else {
-                    self.remove_leftovers(&sub)?
-                }
-            } else if leftover {
-                self.lower.unlink(dir, &entry.name)?;
-            }
-        }
-        Ok(())
+    fn open(&self, path: &Path) -> io::Result<Fd> {
+        let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        let dir = tree::open_dir(self.lower, self.root, path.parent().unwrap_or(Path::new("")))?;
+        tree::open(self.lower, &dir, name, libc::O_RDWR)
     }
 
-    /// A temporary directory holds its record and nothing else; one that holds more is left for a person.
-    fn remove_temporary(&self, dir: &Fd, name: &OsStr, sub: &Fd) -> Result<()> {
-        let others = |n: &OsStr| n != "." && n != ".." && !super::replay::is_own_file(n);
-        let inside = self.lower.read_dir(sub)?;
-        if let Some(other) = inside.iter().find(|e| others(&e.name)) {
-            log::error!(
-                "{}: a temporary directory holds {}; left alone",
-                name.display(),
-                other.name.display()
-            );
+    /// Deletes what was made under a temporary name and never renamed into place. A directory holds its record and
+    /// nothing else; one that holds more is left for a person.
+    fn remove_leftover(&self, found: &Found<'_>) -> Result<()> {
+        let Found { dir, name, .. } = *found;
+        let lower = self.lower;
+        if !found.stat.is_dir() {
+            return Ok(with_owner_access(lower, dir, || lower.unlink(dir, name))?);
+        }
+        let sub = &tree::open(lower, dir, name, libc::O_PATH | libc::O_DIRECTORY)?;
+        let inside = with_owner_access(lower, sub, || lower.read_dir(sub))?;
+        let inside = || inside.iter().map(|e| &*e.name).filter(|name| *name != "." && *name != "..");
+        if let Some(other) = inside().find(|name| !tree::is_own_file(name)) {
+            let (path, other) = (found.path.display(), other.display());
+            log::error!("{path}: a temporary directory holds {other}; left alone");
             return Ok(());
         }
-        for entry in inside.iter().filter(|e| e.name != "." && e.name != "..") {
-            self.lower.unlink(sub, &entry.name)?;
+        for name in inside() {
+            with_owner_access(lower, sub, || lower.unlink(sub, name))?;
         }
-        Ok(self.lower.rmdir(dir, name)?)
+        Ok(with_owner_access(lower, dir, || lower.rmdir(dir, name))?)
     }
+}
+
+fn is_leftover(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"kmsfs.tmp.")
 }
 
 /// One file being made consistent.
@@ -309,5 +314,71 @@ impl Mending<'_> {
             self.tags.store(self.tag_file(), block, &[TagEntry::HOLE])?;
         }
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::testing::{Scratch, content};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
+
+    /// Runs `work` as a user who is not root, whose `dir` then is.
+    fn as_ordinary_user(dir: &Path, work: impl FnOnce() + Send) {
+        if !rustix::process::geteuid().is_root() {
+            return work();
+        }
+        const USER: u32 = 65534;
+        for path in [dir.to_owned(), dir.join("kmsfs.journal"), dir.join("kmsfs.journal/state")] {
+            std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let (user, group) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+                rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+                rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+                work();
+            });
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn files_whose_modes_keep_out_their_owner_are_mended_and_keep_their_modes() {
+        let scratch = Scratch::new(true);
+        let modes = [("read-only", 0o444), ("closed", 0), ("dir/inside", 0o400), ("dir", 0)];
+        as_ordinary_user(&scratch.dir, || {
+            let at = |name: &str| scratch.dir.join(name);
+            let set = |name: &str, mode| fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+            fs::create_dir(at("dir")).unwrap();
+            let session = scratch.open();
+            for (name, _) in &modes[..3] {
+                let file = session.create(name);
+                file.write(0, &[1; 10_000]).unwrap();
+                file.sync(true).unwrap();
+                // One change for the replay, one that only a recovery seals.
+                file.write(100, &[2; 5000]).unwrap();
+                file.write(10_000, &[3; 9000]).unwrap();
+                std::mem::forget(file);
+            }
+            std::mem::forget(session);
+            modes.iter().for_each(|(name, mode)| set(name, *mode));
+
+            let session = scratch.open();
+            let report = session.recovered.unwrap();
+            assert_eq!((report.mended, report.skipped, report.damaged), (3, 0, 0));
+            let mode = |name: &str| fs::metadata(at(name)).unwrap().mode() & 0o7777;
+            assert_eq!(mode("dir"), 0);
+            set("dir", 0o700);
+            let mut expected = [vec![1; 10_000], vec![3; 9000]].concat();
+            expected[100..5100].fill(2);
+            for (name, as_set) in &modes[..3] {
+                assert_eq!(mode(name), *as_set, "{name}");
+                set(name, 0o600);
+                assert!(content(&session.open(name).unwrap()).unwrap() == expected, "{name}");
+            }
+        });
     }
 }

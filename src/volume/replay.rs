@@ -3,18 +3,20 @@
 //! The same overlay and the same [`apply`] as at a checkpoint, so there is one way from record to block. A
 //! record names its file by id; the path beside it only says where to look first.
 
+use super::Result;
 use super::apply::{apply, cut_in_place};
 use super::geometry::{BLOCK, BLOCK_LEN, ENTRY_LEN, HEADER_LEN, lower_len, plain_len_floor};
 use super::header::{FileId, claimed_file_id};
-use super::journal::{JOURNAL_DIR, Kind, Replayed, entries};
-use super::lower::{Fd, Lower, SetTime};
+use super::journal::{Kind, Replayed, entries};
+use super::lower::{Fd, Lower, SetTime, Stat, Timespec, with_owner_access};
 use super::overlay::{Journaled, Overlay};
 use super::tags::{TagCache, TagFile};
-use super::{Error, Result};
+use super::tree::{self, Found};
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a replay did.
@@ -28,8 +30,9 @@ pub struct ReplayReport {
     pub deleted: usize,
 }
 
+/// What the journal says of one file.
 #[derive(Default)]
-struct Found {
+struct Changes {
     overlay: Overlay,
     paths: Vec<PathBuf>,
 }
@@ -40,19 +43,20 @@ struct Found {
 /// Those of the lower filesystem; the journal is left as it is, and the next mount tries again.
 pub fn replay(lower: &dyn Lower, root: &Fd, records: Vec<Replayed>) -> Result<ReplayReport> {
     let mut report = ReplayReport { records: records.len(), ..ReplayReport::default() };
-    let mut files: HashMap<FileId, Found> = HashMap::new();
+    let mut files: HashMap<FileId, Changes> = HashMap::new();
     for replayed in records {
         enter(files.entry(replayed.record.file).or_default(), replayed);
     }
     let tags = TagCache::new(64);
     let mut by_id = None;
-    for (serial, (id, found)) in files.into_iter().enumerate() {
-        if found.overlay.is_empty() {
+    for (serial, (id, changes)) in files.into_iter().enumerate() {
+        if changes.overlay.is_empty() {
             continue;
         }
-        match locate(lower, root, &id, &found.paths, &mut by_id)? {
-            Some(fd) => {
-                apply_to(TagFile { lower, fd: &fd, serial: serial as u64 }, &tags, &found.overlay)?;
+        match locate(lower, root, &id, &changes.paths, &mut by_id)? {
+            Some((fd, before)) => {
+                let file = TagFile { lower, fd: &fd, serial: serial as u64 };
+                apply_to(file, before.ctime, &tags, &changes.overlay)?;
                 report.files += 1;
             }
             None => report.deleted += 1,
@@ -62,12 +66,12 @@ pub fn replay(lower: &dyn Lower, root: &Fd, records: Vec<Replayed>) -> Result<Re
 }
 
 /// One record on top of those before it, exactly as it was entered when it was written.
-fn enter(found: &mut Found, replayed: Replayed) {
+fn enter(changes: &mut Changes, replayed: Replayed) {
     let Replayed { record, segment, payload_at, head } = replayed;
-    let overlay = &mut found.overlay;
+    let overlay = &mut changes.overlay;
     match record.kind {
         Kind::Path => {
-            found.paths.push(OsString::from_vec(head).into());
+            changes.paths.push(OsString::from_vec(head).into());
             return;
         }
         Kind::Cut => overlay.cut_to(record.len_after),
@@ -91,9 +95,9 @@ fn enter(found: &mut Found, replayed: Replayed) {
     overlay.mtime = Some(record.mtime);
 }
 
-fn apply_to(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay) -> Result<()> {
-    let before = file.lower.fstat(file.fd)?;
-    let place_len = apply(file, tags, overlay, plain_len_floor(before.size), &mut || Ok(()))?;
+fn apply_to(file: TagFile<'_>, ctime: Timespec, tags: &TagCache, overlay: &Overlay) -> Result<()> {
+    let size = file.lower.fstat(file.fd)?.size;
+    let place_len = apply(file, tags, overlay, plain_len_floor(size), &mut || Ok(()))?;
     // Whoever grows a file tells the journal of its short last block first. What the file has behind one that is
     // short still was never committed, and its length would make that block unreadable.
     let short = overlay.blocks.iter().find(|(_, j)| (j.len as usize) < BLOCK_LEN);
@@ -103,7 +107,7 @@ fn apply_to(file: TagFile<'_>, tags: &TagCache, overlay: &Overlay) -> Result<()>
         file.lower.truncate(file.fd, lower_len(len))?;
     }
     // Later than the record, somebody may have set the time on purpose; that moved the ctime.
-    if let Some(mtime) = overlay.mtime.filter(|t| before.ctime < *t) {
+    if let Some(mtime) = overlay.mtime.filter(|t| ctime < *t) {
         file.lower.utimens(file.fd, SetTime::Omit, SetTime::At(mtime))?;
     }
     Ok(file.lower.fdatasync(file.fd)?)
@@ -116,10 +120,10 @@ fn locate(
     id: &FileId,
     paths: &[PathBuf],
     by_id: &mut Option<HashMap<FileId, PathBuf>>,
-) -> Result<Option<Fd>> {
+) -> Result<Option<(Fd, Stat)>> {
     for path in paths.iter().rev() {
-        if let Some(fd) = open_if(lower, root, path, id)? {
-            return Ok(Some(fd));
+        if let Some(opened) = open_if(lower, root, path, id)? {
+            return Ok(Some(opened));
         }
     }
     let map = match by_id {
@@ -129,93 +133,55 @@ fn locate(
     map.get(id).map_or(Ok(None), |path| open_if(lower, root, path, id))
 }
 
-/// Opens the file at `path` if it is the one with `id`.
-fn open_if(lower: &dyn Lower, root: &Fd, path: &Path, id: &FileId) -> Result<Option<Fd>> {
-    let fd = match open_path(lower, root, path, libc::O_RDWR | libc::O_NONBLOCK) {
-        Ok(fd) => fd,
-        Err(Error::Os(e))
-            if matches!(
-                e.raw_os_error(),
-                Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EISDIR)
-            ) =>
-        {
-            return Ok(None);
+/// Opens the file at `path` if it is the one with `id`. With it comes what it was before: opening it may change the
+/// mode for a moment, and with that the ctime.
+fn open_if(lower: &dyn Lower, root: &Fd, path: &Path, id: &FileId) -> Result<Option<(Fd, Stat)>> {
+    let opened = open_at(lower, root, path).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EISDIR) => None,
+        _ => Some(e),
+    });
+    let (fd, stat) = match opened {
+        Ok(opened) => opened,
+        Err(None) => return Ok(None),
+        Err(Some(e)) => {
+            log::error!("{}: the journal cannot be brought into place: {e}", path.display());
+            return Err(e.into());
         }
-        Err(e) => return Err(e),
     };
-    if !lower.fstat(&fd)?.is_file() {
+    if !stat.is_file() {
         return Ok(None);
     }
     let mut header = [0; HEADER_LEN as usize];
     let n = lower.pread(&fd, &mut header, 0)?;
-    Ok((claimed_file_id(&header[..n]).as_ref() == Some(id)).then_some(fd))
+    Ok((claimed_file_id(&header[..n]).as_ref() == Some(id)).then_some((fd, stat)))
 }
 
-/// Opens `path`, relative to `root`, component by component.
-pub(super) fn open_path(lower: &dyn Lower, root: &Fd, path: &Path, flags: i32) -> Result<Fd> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => names.push(name),
-            Component::CurDir => {}
-            _ => return Err(Error::errno(libc::ENOENT)),
-        }
-    }
-    let last = names.pop().ok_or_else(|| Error::errno(libc::ENOENT))?;
-    let mut dir: Option<Fd> = None;
-    for name in names {
-        dir = Some(lower.open(dir.as_ref().unwrap_or(root), name, libc::O_PATH | libc::O_DIRECTORY, 0)?);
-    }
-    Ok(lower.open(dir.as_ref().unwrap_or(root), last, flags, 0)?)
+fn open_at(lower: &dyn Lower, root: &Fd, path: &Path) -> io::Result<(Fd, Stat)> {
+    let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+    let dir = tree::open_dir(lower, root, path.parent().unwrap_or(Path::new("")))?;
+    let stat = with_owner_access(lower, &dir, || lower.stat(&dir, name))?;
+    Ok((tree::open(lower, &dir, name, libc::O_RDWR | libc::O_NONBLOCK)?, stat))
 }
 
 /// All regular files below `root` by the id their header claims.
 fn index(lower: &dyn Lower, root: &Fd) -> Result<HashMap<FileId, PathBuf>> {
     let mut map = HashMap::new();
-    walk(lower, root, &mut |dir, name, path| {
-        let fd = lower.open(dir, name, libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
+    let each = &mut |found: &Found<'_>| {
+        if !found.is_content() {
+            return Ok(true);
+        }
+        let fd = tree::open(lower, found.dir, found.name, libc::O_RDONLY | libc::O_NONBLOCK)?;
         let mut header = [0; HEADER_LEN as usize];
         let n = lower.pread(&fd, &mut header, 0)?;
         if let Some(id) = claimed_file_id(&header[..n]) {
-            map.insert(id, path.to_owned());
+            map.insert(id, found.path.to_owned());
         }
-        Ok(())
+        Ok(true)
+    };
+    // What cannot be looked at may be the file: it must not pass for deleted.
+    tree::walk(lower, root, each, &mut |path, e| {
+        log::error!("{}: the journal cannot be brought into place: {e}", path.display());
+        Err(e.into())
     })?;
     Ok(map)
-}
-
-/// Is `name` one that the volume keeps for itself, rather than a file's content?
-pub(super) fn is_own_file(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    let long_content = name.starts_with(b"kmsfs.long.") && !name.ends_with(b".name");
-    name.starts_with(b"kmsfs.") && !long_content
-}
-
-/// Calls `each(directory, lower name, lower path)` for every regular file below `root` that holds content.
-pub(super) fn walk(
-    lower: &dyn Lower,
-    root: &Fd,
-    each: &mut dyn FnMut(&Fd, &OsStr, &Path) -> Result<()>,
-) -> Result<()> {
-    let top = Arc::new(lower.open(root, OsStr::new("."), libc::O_RDONLY | libc::O_DIRECTORY, 0)?);
-    let mut stack = vec![(top, PathBuf::new())];
-    while let Some((dir, path)) = stack.pop() {
-        for entry in lower.read_dir(&dir)? {
-            if entry.name == "." || entry.name == ".." || entry.name == JOURNAL_DIR {
-                continue;
-            }
-            let stat = match lower.stat(&dir, &entry.name) {
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => continue,
-                other => other?,
-            };
-            let below = path.join(&entry.name);
-            if stat.is_dir() {
-                let sub = lower.open(&dir, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-                stack.push((Arc::new(sub), below));
-            } else if stat.is_file() && !is_own_file(&entry.name) {
-                each(&dir, &entry.name, &below)?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@ use super::file::{File, FileKeyId};
 use super::geometry::plain_len_floor;
 use super::header::{self, FileId, Header, Slot};
 use super::journal::Journal;
-use super::lower::{Fd, Lower};
+use super::lower::{Fd, Lower, descriptors};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
@@ -24,6 +24,8 @@ const TAG_PAGES: usize = 8192;
 const SOFT_LIMIT: u64 = 256 << 20;
 /// Journal bytes from which on writers wait for the checkpoint.
 const HARD_LIMIT: u64 = 1 << 30;
+/// Files that wait for a checkpoint at most; each is open.
+const WAITING_FILES: usize = 65536;
 /// A change reaches its place this long after the last checkpoint at the latest, on an idle machine.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// How often the background thread looks around.
@@ -48,6 +50,8 @@ pub struct Shared {
     keys_leave: AtomicBool,
     live: Mutex<HashMap<FileKeyId, Weak<File>>>,
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
+    /// As many as may be in `dirty` before writers wait for a checkpoint.
+    most_dirty: usize,
     openings: Vec<Mutex<()>>,
     checkpointing: Mutex<()>,
     wake: Mutex<bool>,
@@ -77,6 +81,7 @@ impl FileStore {
             keys_leave: AtomicBool::new(false),
             live: Mutex::default(),
             dirty: Mutex::default(),
+            most_dirty: descriptors::share(4, WAITING_FILES),
             openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
             checkpointing: Mutex::default(),
             wake: Mutex::new(false),
@@ -278,13 +283,17 @@ impl Shared {
         }
     }
 
-    /// Holds a writer back while the journal is too long.
+    /// Holds a writer back while the journal is too long, or keeps too many files open.
     pub(super) fn throttle(&self) -> Result<()> {
         let bytes = self.journal.pending_bytes();
         if bytes >= SOFT_LIMIT {
             self.wake();
         }
-        if bytes >= HARD_LIMIT { self.checkpoint() } else { Ok(()) }
+        if bytes >= HARD_LIMIT || self.dirty.lock().len() >= self.most_dirty {
+            self.checkpoint()
+        } else {
+            Ok(())
+        }
     }
 
     fn live_files(&self) -> Vec<Arc<File>> {

@@ -5,6 +5,7 @@
 //! nothing here follows a symbolic link in the last component. As with `AT_EMPTY_PATH`, an empty name stands for
 //! the handle itself, of whatever type: so is a file reached that has no name left.
 
+pub mod descriptors;
 mod system;
 
 pub use system::{SystemLower, open_root};
@@ -245,6 +246,47 @@ pub fn open_own(lower: &dyn Lower, dir: &Fd, name: &OsStr) -> io::Result<Fd> {
         opened => opened?,
     };
     if lower.fstat(&fd)?.is_file() { Ok(fd) } else { Err(not_regular()) }
+}
+
+/// Runs `act` on a file the daemon owns; if the file's mode forbids it even to its owner, once more with the owner's
+/// bits lent for the moment. Only a daemon that is not root ever needs that. Two at a time must not do it with one
+/// file: each would take the other's bits for the file's own.
+///
+/// A daemon killed in between leaves the bits behind. They give nothing but to the owner, who can set them anyway.
+///
+/// # Errors
+/// Those of `act`; `EPERM` where the mode forbids it and the file is somebody else's.
+pub fn with_owner_access<T>(lower: &dyn Lower, fd: &Fd, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match act() {
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {}
+        done => return done,
+    }
+    let _loan = Loan::take(lower, fd)?;
+    act()
+}
+
+/// The owner's permission bits, lent until dropped.
+struct Loan<'a> {
+    lower: &'a dyn Lower,
+    fd: &'a Fd,
+    mode: u32,
+}
+
+impl<'a> Loan<'a> {
+    fn take(lower: &'a dyn Lower, fd: &'a Fd) -> io::Result<Loan<'a>> {
+        let stat = lower.fstat(fd)?;
+        let lent = if stat.is_dir() { 0o700 } else { 0o600 };
+        lower.chmod(fd, (stat.mode | lent) & 0o7777)?;
+        Ok(Loan { lower, fd, mode: stat.mode & 0o7777 })
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.lower.chmod(self.fd, self.mode) {
+            log::error!("a lower file keeps permissions of its owner that it was lent ({:?}): {e}", self.fd);
+        }
+    }
 }
 
 #[cfg(test)]
