@@ -2,7 +2,7 @@
 
 use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
-use crate::kms::{BlobHeader, Caller, DEFAULT_ALIAS, KeyState, Kms, keystore};
+use crate::kms::{BlobHeader, Call, DEFAULT_ALIAS, KeyState, Kms, keystore};
 use std::sync::Arc;
 
 /// A KMS in this process.
@@ -21,7 +21,7 @@ impl LocalProvider {
 impl KeyProvider for LocalProvider {
     fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
         let context = context.to_encryption_context();
-        let made = self.kms.generate_data_key(&Caller::Filesystem, cmk, KEY_LEN, &context)?;
+        let made = self.kms.generate_data_key(&Call::filesystem(), cmk, KEY_LEN, &context)?;
         let key = made.plaintext.into_key().expect("the data key is as long as was asked for");
         let encrypted = made.encrypted;
         let key_id = *encrypted.key.as_bytes();
@@ -37,7 +37,7 @@ impl KeyProvider for LocalProvider {
             ));
         }
         let context = context.to_encryption_context();
-        let opened = self.kms.decrypt(&Caller::Filesystem, None, &wrapped.blob, &context)?;
+        let opened = self.kms.decrypt(&Call::filesystem(), None, &wrapped.blob, &context)?;
         opened
             .plaintext
             .into_key()
@@ -53,13 +53,14 @@ impl KeyProvider for LocalProvider {
         if name == DEFAULT_ALIAS {
             self.kms.service_key()?;
         }
-        let key = self.kms.describe_key(&Caller::Filesystem, name)?;
+        let key = self.kms.describe_key(&Call::filesystem(), name)?;
         let hint = match key.state {
             KeyState::Enabled => {
                 let id = *key.id.as_bytes();
                 return Ok(KeyInfo { arn: key.arn, id, state: key.state, spec: key.spec, usage: key.usage });
             }
             KeyState::Disabled => "is disabled: enable it first",
+            KeyState::PendingImport => "has no key material: import it first",
             KeyState::PendingDeletion => "is pending deletion: cancel the deletion and enable it first",
         };
         Err(Error::new(ErrorKind::Disabled, format_args!("{} {hint}", key.arn)))
@@ -77,14 +78,9 @@ impl From<crate::kms::Error> for Error {
             Kms::AccessDenied(_) => ErrorKind::Denied,
             Kms::Disabled(_) | Kms::InvalidState(_) => ErrorKind::Disabled,
             Kms::InvalidCiphertext | Kms::IncorrectKey(_) => ErrorKind::Invalid,
+            Kms::InvalidKeyUsage(_) | Kms::Unsupported(_) => ErrorKind::Unsuitable,
             Kms::NotFound(_) | Kms::InvalidArn(_) => ErrorKind::NotFound,
-            Kms::KeyUnavailable(_)
-            | Kms::Keystore(_)
-            | Kms::LimitExceeded(_)
-            | Kms::AlreadyExists(_)
-            | Kms::InvalidAliasName(_)
-            | Kms::Tag(_)
-            | Kms::Validation(_) => ErrorKind::Unavailable,
+            _ => ErrorKind::Unavailable,
         };
         Error::new(kind, format_args!("{}: {error}", error.name()))
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::{Cipher, SecretBytes};
 use crate::kms::keystore::Unlock;
-use crate::kms::{self, Caller, CreateKey, DEFAULT_ALIAS, Kms};
+use crate::kms::{self, Call, CreateKey, DEFAULT_ALIAS, Kms};
 use parking_lot::{Condvar, Mutex};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const VOLUME: [u8; 16] = [7; 16];
-const OPERATOR: &Caller = &Caller::Operator;
+const OPERATOR: &Call<'static> = &Call::operator();
 
 /// A provider whose wrapped keys are plain, and whose calls can be held up, fail or panic.
 #[derive(Default)]

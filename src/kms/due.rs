@@ -19,6 +19,6 @@ pub(super) fn next(record: &KeyRecord) -> Option<(Timestamp, Due)> {
         KeyState::PendingDeletion => Some((record.deletion_date?, Due::Destruction)),
         // A disabled key rotates once it is enabled again.
         KeyState::Enabled => Some((record.rotation.as_ref()?.next, Due::Rotation)),
-        KeyState::Disabled => None,
+        KeyState::Disabled | KeyState::PendingImport => None,
     }
 }

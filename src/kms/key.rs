@@ -2,6 +2,7 @@
 
 use super::arn::KeyId;
 use super::clock::Timestamp;
+use super::spec::{KeySpec, KeyUsage, Origin};
 use std::collections::BTreeMap;
 
 /// Shortest and longest waiting period of a deletion, in days.
@@ -22,6 +23,8 @@ pub enum KeyState {
     Disabled,
     /// Its material will be destroyed at its deletion date; until then the deletion can be cancelled.
     PendingDeletion,
+    /// Its material is to be imported, for the first time or again.
+    PendingImport,
 }
 
 /// Who manages a key.
@@ -31,22 +34,8 @@ pub enum KeyManager {
     Customer,
     /// The filesystem: made on first use, usable by nobody else, view only for the operator.
     Service,
-}
-
-/// What kind of cryptographic key a CMK is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum KeySpec {
-    /// A 256-bit symmetric key.
-    #[serde(rename = "SYMMETRIC_DEFAULT")]
-    SymmetricDefault,
-}
-
-/// What a CMK may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum KeyUsage {
-    /// Encrypt, Decrypt, GenerateDataKey and ReEncrypt.
-    #[serde(rename = "ENCRYPT_DECRYPT")]
-    EncryptDecrypt,
+    /// The filesystem, for volumes to share: as [`KeyManager::Service`], and neither listed nor shown to principals.
+    Owned,
 }
 
 /// Why there is a version of key material.
@@ -112,6 +101,8 @@ pub struct KeyMetadata {
     pub spec: KeySpec,
     /// What it may be used for.
     pub usage: KeyUsage,
+    /// Where its material comes from.
+    pub origin: Origin,
     /// The version of key material that encrypts now.
     pub current_material: u32,
 }
@@ -167,6 +158,7 @@ pub(super) struct KeyRecord {
     pub(super) manager: KeyManager,
     pub(super) spec: KeySpec,
     pub(super) usage: KeyUsage,
+    pub(super) origin: Origin,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) aliases: BTreeMap<String, AliasDates>,
     pub(super) rotation: Option<RotationSchedule>,
@@ -186,6 +178,7 @@ impl KeyRecord {
             manager,
             spec: KeySpec::SymmetricDefault,
             usage: KeyUsage::EncryptDecrypt,
+            origin: Origin::AwsKms,
             tags: BTreeMap::new(),
             aliases: BTreeMap::new(),
             rotation: None,
@@ -205,6 +198,7 @@ impl KeyRecord {
             manager: self.manager,
             spec: self.spec,
             usage: self.usage,
+            origin: self.origin,
             current_material: self.current_material(),
         }
     }

@@ -2,11 +2,13 @@
 //!
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
-//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `blob`, `context`, `due`,
-//! `grant`, `key`, `principal`, `settings`, `state`.
+//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
+//! `context`, `due`, `grant`, `key`, `principal`, `settings`, `spec`, `state`.
 
 mod arn;
+mod authorize;
 mod blob;
+mod call;
 mod clock;
 mod context;
 mod core;
@@ -18,6 +20,7 @@ pub mod keystore;
 mod operations;
 mod principal;
 mod settings;
+mod spec;
 mod state;
 mod table;
 mod watcher;
@@ -27,15 +30,20 @@ mod tests;
 
 pub use arn::{DEFAULT_ALIAS, KeyId};
 pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
+pub use call::{Call, Caller, Principal};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CONTEXT_MAX, EncryptionContext};
 pub use error::{Error, Result};
 pub use key::{
-    AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeySpec, KeyState, KeyUsage,
-    MaterialInfo, ROTATION_DAYS, ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, RotationType, Tag,
+    AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeyState, MaterialInfo,
+    ROTATION_DAYS, ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, RotationType, Tag,
 };
 pub use operations::{CreateKey, DataKey, Encrypted, Plaintext, ReEncrypt, ReEncrypted};
-pub use state::{Caller, Operation};
+pub use spec::{
+    DataKeySpec, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
+    MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
+};
+pub use state::Operation;
 
 use self::core::Core;
 use crate::crypto::passphrase::Argon2Params;

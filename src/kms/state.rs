@@ -1,26 +1,26 @@
-//! Which operation a key's state and management type allow: AWS KMS's key-state table.
+//! Which operation a key's state and kind allow: AWS KMS's key-state table.
+//!
+//! Source: AWS KMS Developer Guide, *Key states of AWS KMS keys*. Where the table leaves a choice between
+//! `DisabledException` and `KMSInvalidStateException` for a key that is pending deletion, it is the latter, as AWS
+//! answers in practice.
 
 use super::error::{Error, Result};
-use super::key::{KeyManager, KeyRecord, KeyState};
+use super::key::{KeyRecord, KeyState};
+use super::spec::Origin;
 use std::fmt;
 
-/// On whose behalf an operation runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// A person or program that manages and uses keys.
-    Operator,
-    /// A mounted volume: it uses keys and manages none.
-    Filesystem,
-}
-
-/// An operation on an existing key.
+/// An operation, as policies name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "AWS KMS's own names")]
 pub enum Operation {
     CancelKeyDeletion,
     CreateAlias,
+    CreateGrant,
+    CreateKey,
     Decrypt,
     DeleteAlias,
+    DeleteImportedKeyMaterial,
+    DeriveSharedSecret,
     DescribeKey,
     DisableKey,
     DisableKeyRotation,
@@ -28,25 +28,44 @@ pub enum Operation {
     EnableKeyRotation,
     Encrypt,
     GenerateDataKey,
+    GenerateDataKeyPair,
+    GenerateDataKeyPairWithoutPlaintext,
     GenerateDataKeyWithoutPlaintext,
+    GenerateMac,
+    GenerateRandom,
+    GetKeyLastUsage,
+    GetKeyPolicy,
     GetKeyRotationStatus,
+    GetParametersForImport,
+    GetPublicKey,
+    ImportKeyMaterial,
     ListAliases,
+    ListGrants,
+    ListKeyPolicies,
     ListKeyRotations,
+    ListKeys,
     ListResourceTags,
+    ListRetirableGrants,
+    PutKeyPolicy,
     ReEncryptFrom,
     ReEncryptTo,
+    RetireGrant,
+    RevokeGrant,
     RotateKeyOnDemand,
     ScheduleKeyDeletion,
+    Sign,
     TagResource,
     UntagResource,
     UpdateAlias,
     UpdateKeyDescription,
+    Verify,
+    VerifyMac,
 }
 
-/// What an operation does to a key, which decides who may call it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Encrypts or decrypts with it.
+/// What an operation does to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Uses its material.
     Use,
     /// Reads what is recorded about it.
     View,
@@ -55,36 +74,70 @@ enum Class {
 }
 
 impl Operation {
-    fn class(self) -> Class {
+    pub(super) fn class(self) -> Class {
         use Operation::*;
         match self {
             Decrypt
+            | DeriveSharedSecret
             | Encrypt
             | GenerateDataKey
+            | GenerateDataKeyPair
+            | GenerateDataKeyPairWithoutPlaintext
             | GenerateDataKeyWithoutPlaintext
+            | GenerateMac
+            | GenerateRandom
             | ReEncryptFrom
-            | ReEncryptTo => Class::Use,
-            DescribeKey | GetKeyRotationStatus | ListAliases | ListKeyRotations | ListResourceTags => {
-                Class::View
-            }
-            CancelKeyDeletion | CreateAlias | DeleteAlias | DisableKey | DisableKeyRotation | EnableKey
-            | EnableKeyRotation | RotateKeyOnDemand | ScheduleKeyDeletion | TagResource | UntagResource
-            | UpdateAlias | UpdateKeyDescription => Class::Manage,
+            | ReEncryptTo
+            | Sign
+            | Verify
+            | VerifyMac => Class::Use,
+            DescribeKey | GetKeyLastUsage | GetKeyPolicy | GetKeyRotationStatus | GetPublicKey
+            | ListAliases | ListGrants | ListKeyPolicies | ListKeyRotations | ListKeys | ListResourceTags
+            | ListRetirableGrants => Class::View,
+            CancelKeyDeletion
+            | CreateAlias
+            | CreateGrant
+            | CreateKey
+            | DeleteAlias
+            | DeleteImportedKeyMaterial
+            | DisableKey
+            | DisableKeyRotation
+            | EnableKey
+            | EnableKeyRotation
+            | GetParametersForImport
+            | ImportKeyMaterial
+            | PutKeyPolicy
+            | RetireGrant
+            | RevokeGrant
+            | RotateKeyOnDemand
+            | ScheduleKeyDeletion
+            | TagResource
+            | UntagResource
+            | UpdateAlias
+            | UpdateKeyDescription => Class::Manage,
         }
     }
 
     /// Whether a key in `state` may be the subject of this operation.
     fn allowed_in(self, state: KeyState) -> bool {
+        use KeyState::*;
         use Operation::*;
-        match (state, self.class()) {
-            (_, Class::View) => true,
-            (KeyState::Enabled, _) => self != CancelKeyDeletion,
-            (_, Class::Use) => false,
-            (KeyState::Disabled, Class::Manage) => !matches!(
-                self,
-                CancelKeyDeletion | DisableKeyRotation | EnableKeyRotation | RotateKeyOnDemand
-            ),
-            (KeyState::PendingDeletion, Class::Manage) => matches!(self, CancelKeyDeletion | DeleteAlias),
+        match self {
+            CancelKeyDeletion => state == PendingDeletion,
+            // A grant is for use, and so is a public key.
+            CreateGrant | GetPublicKey => state == Enabled,
+            _ if self.class() == Class::Use => state == Enabled,
+            DisableKeyRotation | EnableKeyRotation | RotateKeyOnDemand => state == Enabled,
+            DisableKey | EnableKey => matches!(state, Enabled | Disabled),
+            CreateAlias
+            | GetParametersForImport
+            | ImportKeyMaterial
+            | ScheduleKeyDeletion
+            | TagResource
+            | UntagResource
+            | UpdateAlias
+            | UpdateKeyDescription => state != PendingDeletion,
+            _ => true,
         }
     }
 }
@@ -95,128 +148,183 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Says whether `caller` may do `operation` on the key, and whether the key's state allows it.
+/// Refuses every operation on a key whose material was destroyed: for its callers it does not exist any more.
 ///
 /// # Errors
-/// `AccessDeniedException`, `NotFoundException` for a destroyed key, `DisabledException`,
-/// `KMSInvalidStateException`.
-pub(super) fn check(caller: &Caller, operation: Operation, key: &KeyRecord) -> Result<()> {
-    if let Some(date) = key.destroyed {
-        let arn = key.id.arn();
-        return Err(Error::NotFound(format!(
-            "Key '{arn}' does not exist: it was deleted on {}",
+/// `NotFoundException`.
+pub(super) fn check_exists(key: &KeyRecord) -> Result<()> {
+    match key.destroyed {
+        None => Ok(()),
+        Some(date) => Err(Error::NotFound(format!(
+            "Key '{}' does not exist: it was deleted on {}",
+            key.id.arn(),
             date.date()
-        )));
+        ))),
     }
-    check_caller(caller, operation, key)?;
-    check_state(operation, key)
 }
 
-fn check_caller(caller: &Caller, operation: Operation, key: &KeyRecord) -> Result<()> {
-    let permitted = match (caller, key.manager, operation.class()) {
-        (_, _, Class::View) => true,
-        (Caller::Filesystem, _, class) => class == Class::Use,
-        (Caller::Operator, manager, _) => manager == KeyManager::Customer,
-    };
-    if permitted {
-        return Ok(());
-    }
-    let arn = key.id.arn();
-    Err(Error::AccessDenied(match caller {
-        Caller::Operator => {
-            format!("{operation} is not allowed on {arn}: only the filesystem uses and manages this key")
-        }
-        Caller::Filesystem => format!("{operation} is not allowed to the filesystem, on {arn}"),
-    }))
-}
-
-fn check_state(operation: Operation, key: &KeyRecord) -> Result<()> {
+/// Says whether the key's kind and state allow `operation`.
+///
+/// # Errors
+/// `UnsupportedOperationException`, `DisabledException`, `KMSInvalidStateException`.
+pub(super) fn check_state(operation: Operation, key: &KeyRecord) -> Result<()> {
+    check_kind(operation, key)?;
     if operation.allowed_in(key.state) {
         return Ok(());
     }
     let arn = key.id.arn();
-    Err(match (key.state, operation) {
-        (KeyState::Enabled | KeyState::Disabled, Operation::CancelKeyDeletion) => {
-            Error::InvalidState(format!("{arn} is not pending deletion."))
-        }
-        (KeyState::PendingDeletion, _) => Error::InvalidState(format!("{arn} is pending deletion.")),
-        (KeyState::Enabled | KeyState::Disabled, _) => Error::Disabled(format!("{arn} is disabled.")),
+    Err(match (operation, key.state) {
+        (Operation::CancelKeyDeletion, _) => Error::InvalidState(format!("{arn} is not pending deletion.")),
+        (_, KeyState::PendingDeletion) => Error::InvalidState(format!("{arn} is pending deletion.")),
+        (_, KeyState::PendingImport) => Error::InvalidState(format!("{arn} is pending import.")),
+        (_, KeyState::Enabled | KeyState::Disabled) => Error::Disabled(format!("{arn} is disabled.")),
     })
+}
+
+/// Refuses what can never be done to a key of this kind, whatever its state.
+fn check_kind(operation: Operation, key: &KeyRecord) -> Result<()> {
+    use Operation::*;
+    let arn = key.id.arn();
+    match operation {
+        DisableKeyRotation | EnableKeyRotation | GetKeyRotationStatus if key.origin == Origin::External => {
+            Err(Error::Unsupported(format!(
+                "{arn} origin is EXTERNAL which is not valid for this operation."
+            )))
+        }
+        DisableKeyRotation | EnableKeyRotation | GetKeyRotationStatus | ListKeyRotations
+        | RotateKeyOnDemand
+            if !key.spec.is_symmetric() =>
+        {
+            Err(Error::Unsupported(format!(
+                "{arn} key spec is {} which is not valid for this operation.",
+                key.spec
+            )))
+        }
+        DeleteImportedKeyMaterial | GetParametersForImport | ImportKeyMaterial
+            if key.origin != Origin::External =>
+        {
+            Err(Error::Unsupported(format!(
+                "{arn} origin is {} which is not valid for this operation.",
+                key.origin
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::super::arn::KeyId;
+    use super::super::key::KeyManager;
+    use super::super::spec::KeySpec;
     use super::*;
-    use KeyState::{Disabled, Enabled, PendingDeletion};
+    use KeyState::{Disabled, Enabled, PendingDeletion, PendingImport};
     use Operation::*;
 
-    fn key(state: KeyState, manager: KeyManager) -> KeyRecord {
-        KeyRecord { state, ..KeyRecord::new(KeyId::random(), manager, time::OffsetDateTime::UNIX_EPOCH) }
+    fn key(state: KeyState, origin: Origin, spec: KeySpec) -> KeyRecord {
+        let new = KeyRecord::new(KeyId::random(), KeyManager::Customer, time::OffsetDateTime::UNIX_EPOCH);
+        KeyRecord { state, origin, spec, ..new }
     }
 
-    /// Each operation with its outcome in Enabled, Disabled and PendingDeletion.
+    fn outcome(operation: Operation, key: &KeyRecord) -> &'static str {
+        check_state(operation, key).as_ref().map_or_else(Error::name, |()| OK)
+    }
+
     const OK: &str = "ok";
     const DIS: &str = "DisabledException";
     const INV: &str = "KMSInvalidStateException";
-    const TABLE: &[(Operation, [&str; 3])] = &[
-        (CancelKeyDeletion, [INV, INV, OK]),
-        (CreateAlias, [OK, OK, INV]),
-        (Decrypt, [OK, DIS, INV]),
-        (DeleteAlias, [OK, OK, OK]),
-        (DescribeKey, [OK, OK, OK]),
-        (DisableKey, [OK, OK, INV]),
-        (DisableKeyRotation, [OK, DIS, INV]),
-        (EnableKey, [OK, OK, INV]),
-        (EnableKeyRotation, [OK, DIS, INV]),
-        (Encrypt, [OK, DIS, INV]),
-        (GenerateDataKey, [OK, DIS, INV]),
-        (GenerateDataKeyWithoutPlaintext, [OK, DIS, INV]),
-        (GetKeyRotationStatus, [OK, OK, OK]),
-        (ListAliases, [OK, OK, OK]),
-        (ListKeyRotations, [OK, OK, OK]),
-        (ListResourceTags, [OK, OK, OK]),
-        (ReEncryptFrom, [OK, DIS, INV]),
-        (ReEncryptTo, [OK, DIS, INV]),
-        (RotateKeyOnDemand, [OK, DIS, INV]),
-        (ScheduleKeyDeletion, [OK, OK, INV]),
-        (TagResource, [OK, OK, INV]),
-        (UntagResource, [OK, OK, INV]),
-        (UpdateAlias, [OK, OK, INV]),
-        (UpdateKeyDescription, [OK, OK, INV]),
+    const UNS: &str = "UnsupportedOperationException";
+
+    /// Each operation on an existing key with its outcome in Enabled, Disabled and PendingDeletion for material that
+    /// the KMS made, then in these and PendingImport for imported material.
+    #[rustfmt::skip]
+    const TABLE: &[(Operation, [&str; 3], [&str; 4])] = &[
+        (CancelKeyDeletion,                   [INV, INV, OK],  [INV, INV, OK,  INV]),
+        (CreateAlias,                         [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (CreateGrant,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (Decrypt,                             [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (DeleteAlias,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (DeleteImportedKeyMaterial,           [UNS, UNS, UNS], [OK,  OK,  OK,  OK]),
+        (DeriveSharedSecret,                  [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (DescribeKey,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (DisableKey,                          [OK,  OK,  INV], [OK,  OK,  INV, INV]),
+        (DisableKeyRotation,                  [OK,  DIS, INV], [UNS, UNS, UNS, UNS]),
+        (EnableKey,                           [OK,  OK,  INV], [OK,  OK,  INV, INV]),
+        (EnableKeyRotation,                   [OK,  DIS, INV], [UNS, UNS, UNS, UNS]),
+        (Encrypt,                             [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GenerateDataKey,                     [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GenerateDataKeyPair,                 [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GenerateDataKeyPairWithoutPlaintext, [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GenerateDataKeyWithoutPlaintext,     [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GenerateMac,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GetKeyLastUsage,                     [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (GetKeyPolicy,                        [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (GetKeyRotationStatus,                [OK,  OK,  OK],  [UNS, UNS, UNS, UNS]),
+        (GetParametersForImport,              [UNS, UNS, UNS], [OK,  OK,  INV, OK]),
+        (GetPublicKey,                        [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (ImportKeyMaterial,                   [UNS, UNS, UNS], [OK,  OK,  INV, OK]),
+        (ListAliases,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (ListGrants,                          [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (ListKeyPolicies,                     [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (ListKeyRotations,                    [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (ListResourceTags,                    [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (PutKeyPolicy,                        [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (ReEncryptFrom,                       [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (ReEncryptTo,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (RetireGrant,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (RevokeGrant,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
+        (RotateKeyOnDemand,                   [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (ScheduleKeyDeletion,                 [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (Sign,                                [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (TagResource,                         [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (UntagResource,                       [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (UpdateAlias,                         [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (UpdateKeyDescription,                [OK,  OK,  INV], [OK,  OK,  INV, OK]),
+        (Verify,                              [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (VerifyMac,                           [OK,  DIS, INV], [OK,  DIS, INV, INV]),
     ];
 
     #[test]
     fn the_key_state_table() {
-        for (operation, outcomes) in TABLE {
-            for (state, outcome) in [Enabled, Disabled, PendingDeletion].into_iter().zip(outcomes) {
-                let result = check(&Caller::Operator, *operation, &key(state, KeyManager::Customer));
-                let got = result.as_ref().map_or_else(Error::name, |()| OK);
-                assert_eq!(got, *outcome, "{operation} on a key that is {state:?}");
+        let states = [Enabled, Disabled, PendingDeletion, PendingImport];
+        for (operation, own, imported) in TABLE {
+            let got = |origin, state| outcome(*operation, &key(state, origin, KeySpec::SymmetricDefault));
+            for (state, expected) in states.into_iter().zip(own) {
+                assert_eq!(got(Origin::AwsKms, state), *expected, "{operation} on a key that is {state:?}");
+            }
+            for (state, expected) in states.into_iter().zip(imported) {
+                assert_eq!(got(Origin::External, state), *expected, "{operation}, imported, {state:?}");
             }
         }
     }
 
     #[test]
-    fn the_filesystem_uses_and_the_operator_manages() {
-        for (operation, _) in TABLE.iter().filter(|(operation, _)| *operation != CancelKeyDeletion) {
-            let allowed = |caller, manager| check(&caller, *operation, &key(Enabled, manager)).is_ok();
-            let class = operation.class();
-            assert!(allowed(Caller::Operator, KeyManager::Customer));
-            assert_eq!(allowed(Caller::Operator, KeyManager::Service), class == Class::View, "{operation}");
-            for manager in [KeyManager::Customer, KeyManager::Service] {
-                assert_eq!(allowed(Caller::Filesystem, manager), class != Class::Manage, "{operation}");
+    fn only_symmetric_keys_rotate() {
+        for spec in KeySpec::ALL.iter().filter(|spec| !spec.is_symmetric()) {
+            for operation in [
+                EnableKeyRotation,
+                DisableKeyRotation,
+                GetKeyRotationStatus,
+                ListKeyRotations,
+                RotateKeyOnDemand,
+            ] {
+                for state in [Enabled, Disabled, PendingDeletion] {
+                    assert_eq!(
+                        outcome(operation, &key(state, Origin::AwsKms, *spec)),
+                        UNS,
+                        "{operation}, {spec}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn a_destroyed_key_does_not_exist() {
-        let mut key = key(PendingDeletion, KeyManager::Customer);
+        let mut key = key(PendingDeletion, Origin::AwsKms, KeySpec::SymmetricDefault);
+        assert!(check_exists(&key).is_ok());
         key.destroyed = Some(time::OffsetDateTime::UNIX_EPOCH);
-        for (operation, _) in TABLE {
-            assert_eq!(check(&Caller::Operator, *operation, &key).unwrap_err().name(), "NotFoundException");
-        }
+        assert_eq!(check_exists(&key).unwrap_err().name(), "NotFoundException");
     }
 }

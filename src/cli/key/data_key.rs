@@ -74,7 +74,7 @@ pub fn generate(kms: &Kms, args: &DataKeyArgs, json: bool) -> Result<(), Failure
 
 /// `kmsfs key random`.
 pub fn random(kms: &Kms, args: &RandomArgs, json: bool) -> Result<(), Failure> {
-    let bytes = kms.generate_random(args.bytes)?;
+    let bytes = kms.generate_random(&OPERATOR, args.bytes)?;
     if json {
         return output::json(&json!({ "Plaintext": base64(bytes.expose()) }));
     }

@@ -93,7 +93,7 @@ pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
 
 /// `kmsfs key list`.
 pub fn list(kms: &Kms, json: bool) -> Result<(), Failure> {
-    let keys = kms.list_keys()?;
+    let keys = kms.list_keys(&OPERATOR)?;
     let aliases = kms.list_aliases(&OPERATOR, None)?;
     if json {
         let keys: Vec<_> =

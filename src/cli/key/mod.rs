@@ -14,10 +14,10 @@ mod tag;
 use clap::Subcommand;
 
 use super::{Failure, Global, access, secret::UnlockArgs};
-use crate::kms::Caller;
+use crate::kms::Call;
 
 /// On whose behalf everything here runs.
-const OPERATOR: Caller = Caller::Operator;
+const OPERATOR: Call<'static> = Call::operator();
 
 /// The groups of `kmsfs key --help`.
 pub const GROUPS: &[super::help::Group] = &[

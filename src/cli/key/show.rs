@@ -16,6 +16,7 @@ pub fn state_name(state: KeyState) -> &'static str {
         KeyState::Enabled => "Enabled",
         KeyState::Disabled => "Disabled",
         KeyState::PendingDeletion => "PendingDeletion",
+        KeyState::PendingImport => "PendingImport",
     }
 }
 
@@ -37,8 +38,8 @@ pub fn metadata_json(key: &KeyMetadata) -> Value {
         "Description": key.description,
         "KeyUsage": key.usage,
         "KeyState": state_name(key.state),
-        "Origin": "AWS_KMS",
-        "KeyManager": match key.manager { KeyManager::Customer => "CUSTOMER", KeyManager::Service => "AWS" },
+        "Origin": key.origin,
+        "KeyManager": match key.manager { KeyManager::Customer => "CUSTOMER", KeyManager::Service | KeyManager::Owned => "AWS" },
         "KeySpec": key.spec,
         "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"],
         "MultiRegion": false,
@@ -96,7 +97,7 @@ pub fn describe(key: &KeyMetadata, tags: &[Tag], aliases: &[AliasEntry]) -> Resu
             "Managed by",
             match key.manager {
                 KeyManager::Customer => "you".to_owned(),
-                KeyManager::Service => "the filesystem, for itself alone".to_owned(),
+                KeyManager::Service | KeyManager::Owned => "the filesystem, for itself alone".to_owned(),
             },
         ),
         ("Created", date(key.created)),

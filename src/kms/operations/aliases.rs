@@ -1,10 +1,14 @@
 //! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
 
+use super::check;
 use crate::kms::Kms;
 use crate::kms::arn::{KeyRef, alias_arn, check_alias_name};
+use crate::kms::authorize::{Facts, authorize};
+use crate::kms::call::Call;
 use crate::kms::error::{Error, Result};
 use crate::kms::key::{AliasDates, AliasEntry, KeyRecord};
-use crate::kms::state::{Caller, Operation, check};
+use crate::kms::keystore::Entry;
+use crate::kms::state::{Operation, check_exists};
 use crate::kms::table::{Draft, Table};
 
 /// Most aliases of one key.
@@ -16,9 +20,9 @@ impl Kms {
     /// # Errors
     /// `AlreadyExistsException`, `InvalidAliasNameException`, `NotFoundException`,
     /// `KMSInvalidStateException`, `LimitExceededException`, `AccessDeniedException`.
-    pub fn create_alias(&self, caller: &Caller, name: &str, target: &str) -> Result<()> {
+    pub fn create_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
-        self.change_key(caller, Operation::CreateAlias, target, |draft, record| {
+        self.change_key(call, Operation::CreateAlias, target, &Facts::default(), |draft, record| {
             if draft.table.alias(name).is_some() {
                 return Err(Error::AlreadyExists(format!(
                     "An alias with the name {} already exists",
@@ -34,15 +38,17 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException` if either does not exist, otherwise as [`Kms::create_alias`].
-    pub fn update_alias(&self, caller: &Caller, name: &str, target: &str) -> Result<()> {
+    pub fn update_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
-        self.change_key(caller, Operation::UpdateAlias, target, |draft, record| {
-            let mut source = owner(draft.table, name)?.clone();
-            if source.id == record.id {
+        self.change_key(call, Operation::UpdateAlias, target, &Facts::default(), |draft, record| {
+            let source = owner(draft.table, name)?;
+            // The key that loses its alias may be in any state.
+            check_exists(&source.record)?;
+            authorize(draft.table, call, Operation::UpdateAlias, Some(source), &Facts::default())?;
+            if source.record.id == record.id {
                 return Ok(());
             }
-            // The key that loses its alias may be in any state, hence the rule of DeleteAlias.
-            check(caller, Operation::DeleteAlias, &source)?;
+            let mut source = source.record.clone();
             let created = source.aliases.remove(name).map_or(draft.now, |dates| dates.created);
             draft.put(source);
             attach(draft, record, name, AliasDates { created, updated: draft.now })
@@ -53,10 +59,11 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`, `AccessDeniedException`.
-    pub fn delete_alias(&self, caller: &Caller, name: &str) -> Result<()> {
+    pub fn delete_alias(&self, call: &Call<'_>, name: &str) -> Result<()> {
         self.core.change(|draft| {
-            let mut record = owner(draft.table, name)?.clone();
-            check(caller, Operation::DeleteAlias, &record)?;
+            let entry = owner(draft.table, name)?;
+            check(draft.table, call, Operation::DeleteAlias, entry, &Facts::default())?;
+            let mut record = entry.record.clone();
             record.aliases.remove(name);
             draft.put(record);
             Ok(())
@@ -67,13 +74,14 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`.
-    pub fn list_aliases(&self, caller: &Caller, key: Option<&str>) -> Result<Vec<AliasEntry>> {
+    pub fn list_aliases(&self, call: &Call<'_>, key: Option<&str>) -> Result<Vec<AliasEntry>> {
         let mut aliases = match key {
             Some(key) => {
-                self.view_key(caller, Operation::ListAliases, key, |record| entries(record).collect())?
+                self.view_key(call, Operation::ListAliases, key, |record| entries(record).collect())?
             }
             None => {
                 let table = self.core.table()?;
+                authorize(&table, call, Operation::ListAliases, None, &Facts::default())?;
                 table.entries().flat_map(|entry| entries(&entry.record)).collect::<Vec<_>>()
             }
         };
@@ -92,9 +100,9 @@ fn attach(draft: &mut Draft<'_>, mut record: KeyRecord, name: &str, dates: Alias
 }
 
 /// The key that has the alias.
-fn owner<'a>(table: &'a Table, name: &str) -> Result<&'a KeyRecord> {
+fn owner<'a>(table: &'a Table, name: &str) -> Result<&'a Entry> {
     match KeyRef::parse(name) {
-        Ok(KeyRef::Alias(alias)) if alias == name => Ok(&table.find(name)?.record),
+        Ok(KeyRef::Alias(alias)) if alias == name => Ok(table.find(name)?),
         _ => Err(Error::Validation(format!("'{name}' is not an alias name"))),
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! These read memory only; the keystore is not touched.
 
-use super::{check_length, check_range};
+use super::{check, check_length, check_range};
 use crate::crypto::random;
 use crate::crypto::secret::SecretBytes;
 use crate::kms::Kms;
 use crate::kms::arn::{DEFAULT_ALIAS, KeyId};
+use crate::kms::authorize::{Facts, authorize};
 use crate::kms::blob::{self, BlobHeader, PLAINTEXT_MAX};
+use crate::kms::call::{Call, Caller};
 use crate::kms::context::EncryptionContext;
 use crate::kms::error::{Error, Result};
 use crate::kms::keystore::Entry;
-use crate::kms::state::{Caller, Operation, check};
+use crate::kms::spec::EncryptionAlgorithm;
+use crate::kms::state::Operation;
 use std::sync::Arc;
 
 /// Most bytes of a data key, and of GenerateRandom.
@@ -82,13 +85,15 @@ impl Kms {
     /// `AccessDeniedException`, `KeyUnavailableException`.
     pub fn encrypt(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         key: &str,
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<Encrypted> {
         check_length(plaintext.len(), "plaintext", 1..=PLAINTEXT_MAX)?;
-        seal(&*self.usable(caller, Operation::Encrypt, key)?, plaintext, context)
+        let entry = self.usable(call, Operation::Encrypt, key, &facts(context))?;
+        call.end_dry_run()?;
+        seal(&entry, plaintext, context)
     }
 
     /// Decrypt: the blob names its key. If `key` is given, the blob must be that key's.
@@ -98,12 +103,14 @@ impl Kms {
     /// `IncorrectKeyException`, otherwise as [`Kms::encrypt`].
     pub fn decrypt(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         key: Option<&str>,
         blob: &[u8],
         context: &EncryptionContext,
     ) -> Result<Plaintext> {
-        self.open_with(caller, Operation::Decrypt, key, blob, context)
+        let opened = self.open_with(call, Operation::Decrypt, key, blob, context, None)?;
+        call.end_dry_run()?;
+        Ok(opened)
     }
 
     /// GenerateDataKey: 1 to 1024 random bytes, and the same encrypted.
@@ -112,12 +119,12 @@ impl Kms {
     /// As [`Kms::encrypt`].
     pub fn generate_data_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         key: &str,
         number_of_bytes: usize,
         context: &EncryptionContext,
     ) -> Result<DataKey> {
-        self.make_data_key(caller, Operation::GenerateDataKey, key, number_of_bytes, context)
+        self.make_data_key(call, Operation::GenerateDataKey, key, number_of_bytes, context)
     }
 
     /// GenerateDataKeyWithoutPlaintext.
@@ -126,67 +133,76 @@ impl Kms {
     /// As [`Kms::encrypt`].
     pub fn generate_data_key_without_plaintext(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         key: &str,
         number_of_bytes: usize,
         context: &EncryptionContext,
     ) -> Result<Encrypted> {
         let operation = Operation::GenerateDataKeyWithoutPlaintext;
-        Ok(self.make_data_key(caller, operation, key, number_of_bytes, context)?.encrypted)
+        Ok(self.make_data_key(call, operation, key, number_of_bytes, context)?.encrypted)
     }
 
     /// ReEncrypt: decrypts and encrypts again; the plaintext does not leave the KMS.
     ///
     /// # Errors
     /// As [`Kms::decrypt`], for either key.
-    pub fn re_encrypt(&self, caller: &Caller, request: &ReEncrypt<'_>) -> Result<ReEncrypted> {
-        let ReEncrypt { blob, source_key, source_context, .. } = *request;
-        let source = self.open_with(caller, Operation::ReEncryptFrom, source_key, blob, source_context)?;
-        let destination = self.usable(caller, Operation::ReEncryptTo, request.destination_key)?;
-        let encrypted = seal(&destination, source.plaintext.expose(), request.destination_context)?;
+    pub fn re_encrypt(&self, call: &Call<'_>, request: &ReEncrypt<'_>) -> Result<ReEncrypted> {
+        let ReEncrypt { blob, source_key, source_context, destination_key, destination_context } = *request;
+        let named = self.core.table()?.find(destination_key).ok().map(|entry| entry.record.id);
+        let same_key = Some(named == Some(BlobHeader::parse(blob)?.key));
+        let source =
+            self.open_with(call, Operation::ReEncryptFrom, source_key, blob, source_context, same_key)?;
+        let facts = Facts { same_key, ..facts(destination_context) };
+        let destination = self.usable(call, Operation::ReEncryptTo, destination_key, &facts)?;
+        call.end_dry_run()?;
+        let encrypted = seal(&destination, source.plaintext.expose(), destination_context)?;
         Ok(ReEncrypted { encrypted, source_key: source.key, source_material: source.material })
     }
 
     /// GenerateRandom: 1 to 1024 random bytes.
     ///
     /// # Errors
-    /// `ValidationException`.
-    pub fn generate_random(&self, number_of_bytes: usize) -> Result<SecretBytes> {
+    /// `ValidationException`, `AccessDeniedException`.
+    pub fn generate_random(&self, call: &Call<'_>, number_of_bytes: usize) -> Result<SecretBytes> {
         check_range(number_of_bytes, "numberOfBytes", 1..=RANDOM_MAX)?;
-        let mut bytes = SecretBytes::zeroed(number_of_bytes);
-        random::fill(bytes.expose_mut());
-        Ok(bytes)
+        authorize(&*self.core.table()?, call, Operation::GenerateRandom, None, &Facts::default())?;
+        Ok(random_bytes(number_of_bytes))
     }
 
     fn make_data_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         operation: Operation,
         key: &str,
         number_of_bytes: usize,
         context: &EncryptionContext,
     ) -> Result<DataKey> {
-        let entry = self.usable(caller, operation, key)?;
-        let plaintext = self.generate_random(number_of_bytes)?;
+        check_range(number_of_bytes, "numberOfBytes", 1..=RANDOM_MAX)?;
+        let entry = self.usable(call, operation, key, &facts(context))?;
+        call.end_dry_run()?;
+        let plaintext = random_bytes(number_of_bytes);
         let encrypted = seal(&entry, plaintext.expose(), context)?;
         Ok(DataKey { plaintext, encrypted })
     }
 
     fn open_with(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         operation: Operation,
         key: Option<&str>,
         blob: &[u8],
         context: &EncryptionContext,
+        same_key: Option<bool>,
     ) -> Result<Plaintext> {
         let header = BlobHeader::parse(blob)?;
+        let facts = Facts { same_key, ..facts(context) };
         let entry = match key {
-            Some(key) => self.usable(caller, operation, key)?,
+            Some(key) => self.usable(call, operation, key, &facts)?,
             None => {
-                let entry = Arc::clone(self.core.table()?.find_id(header.key)?);
-                check(caller, operation, &entry.record)?;
-                entry
+                let table = self.core.table()?;
+                let entry = table.find_id(header.key)?;
+                check(&table, call, operation, entry, &facts)?;
+                Arc::clone(entry)
             }
         };
         if entry.record.id != header.key {
@@ -202,18 +218,33 @@ impl Kms {
 
     /// The key that `key` names, if the caller may use it now. The filesystem's default key is made on its first
     /// use.
-    fn usable(&self, caller: &Caller, operation: Operation, key: &str) -> Result<Arc<Entry>> {
-        let found = self.core.table()?.find(key).cloned();
-        let entry = match found {
-            Err(Error::NotFound(_)) if *caller == Caller::Filesystem && key == DEFAULT_ALIAS => {
-                let id = self.service_key()?;
-                Arc::clone(self.core.table()?.find_id(id)?)
-            }
-            other => other?,
-        };
-        check(caller, operation, &entry.record)?;
-        Ok(entry)
+    fn usable<'a>(
+        &self,
+        call: &Call<'_>,
+        operation: Operation,
+        key: &'a str,
+        facts: &Facts<'a>,
+    ) -> Result<Arc<Entry>> {
+        if call.caller == Caller::Filesystem && key == DEFAULT_ALIAS {
+            self.service_key()?;
+        }
+        let table = self.core.table()?;
+        let entry = table.find(key)?;
+        check(&table, call, operation, entry, &Facts { named: Some(key), ..facts.clone() })?;
+        Ok(Arc::clone(entry))
     }
+}
+
+/// What an encryption or decryption under a symmetric key says.
+fn facts(context: &EncryptionContext) -> Facts<'_> {
+    let encryption_algorithm = Some(EncryptionAlgorithm::SymmetricDefault);
+    Facts { context: Some(context), encryption_algorithm, ..Facts::default() }
+}
+
+fn random_bytes(number: usize) -> SecretBytes {
+    let mut bytes = SecretBytes::zeroed(number);
+    random::fill(bytes.expose_mut());
+    bytes
 }
 
 /// Encrypts with the current version of the key's material.

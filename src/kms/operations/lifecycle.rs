@@ -2,16 +2,18 @@
 //! CancelKeyDeletion, and the service-managed key.
 
 use super::tags::check_tags;
-use super::{check_length, check_range};
+use super::{check, check_length, check_range};
 use crate::kms::Kms;
 use crate::kms::arn::{DEFAULT_ALIAS, KeyId};
+use crate::kms::authorize::{Facts, authorize};
+use crate::kms::call::Call;
 use crate::kms::clock::Timestamp;
-use crate::kms::error::{Error, Result};
+use crate::kms::error::Result;
 use crate::kms::key::{
     AliasDates, DELETION_DAYS, KeyManager, KeyMetadata, KeyRecord, KeyState, ROTATION_DAYS_DEFAULT,
     RotationSchedule, RotationType, Tag,
 };
-use crate::kms::state::{Caller, Operation, check};
+use crate::kms::state::Operation;
 
 /// Longest description, in bytes.
 const DESCRIPTION_MAX: usize = 8192;
@@ -30,10 +32,8 @@ impl Kms {
     ///
     /// # Errors
     /// `AccessDeniedException` to the filesystem, `ValidationException`, `TagException`.
-    pub fn create_key(&self, caller: &Caller, request: CreateKey) -> Result<KeyMetadata> {
-        if *caller != Caller::Operator {
-            return Err(Error::AccessDenied("kms:CreateKey is not allowed to the filesystem".into()));
-        }
+    pub fn create_key(&self, call: &Call<'_>, request: CreateKey) -> Result<KeyMetadata> {
+        authorize(&*self.core.table()?, call, Operation::CreateKey, None, &Facts::default())?;
         check_length(request.description.len(), "description", 0..=DESCRIPTION_MAX)?;
         check_tags(&request.tags)?;
         let id = self.core.change(|draft| {
@@ -78,44 +78,47 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`.
-    pub fn describe_key(&self, caller: &Caller, key: &str) -> Result<KeyMetadata> {
+    pub fn describe_key(&self, call: &Call<'_>, key: &str) -> Result<KeyMetadata> {
         let table = self.core.table()?;
-        let record = &table.find(key)?.record;
-        check(caller, Operation::DescribeKey, record)?;
-        Ok(record.metadata())
+        let entry = table.find(key)?;
+        let facts = Facts { named: Some(key), ..Facts::default() };
+        check(&table, call, Operation::DescribeKey, entry, &facts)?;
+        Ok(entry.record.metadata())
     }
 
     /// ListKeys: every key, service-managed ones included, in the order of their ids.
     ///
     /// # Errors
     /// `KeyUnavailableException`.
-    pub fn list_keys(&self) -> Result<Vec<KeyMetadata>> {
-        Ok(self.core.table()?.entries().map(|entry| entry.record.metadata()).collect())
+    pub fn list_keys(&self, call: &Call<'_>) -> Result<Vec<KeyMetadata>> {
+        let table = self.core.table()?;
+        authorize(&table, call, Operation::ListKeys, None, &Facts::default())?;
+        Ok(table.entries().map(|entry| entry.record.metadata()).collect())
     }
 
     /// EnableKey: a disabled key can be used again.
     ///
     /// # Errors
     /// `NotFoundException`, `KMSInvalidStateException` if it is pending deletion, `AccessDeniedException`.
-    pub fn enable_key(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.set_state(caller, Operation::EnableKey, key, KeyState::Enabled)
+    pub fn enable_key(&self, call: &Call<'_>, key: &str) -> Result<()> {
+        self.set_state(call, Operation::EnableKey, key, KeyState::Enabled)
     }
 
     /// DisableKey: the key cannot be used until it is enabled.
     ///
     /// # Errors
     /// As [`Kms::enable_key`].
-    pub fn disable_key(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.set_state(caller, Operation::DisableKey, key, KeyState::Disabled)
+    pub fn disable_key(&self, call: &Call<'_>, key: &str) -> Result<()> {
+        self.set_state(call, Operation::DisableKey, key, KeyState::Disabled)
     }
 
     /// UpdateKeyDescription.
     ///
     /// # Errors
     /// As [`Kms::enable_key`], and `ValidationException`.
-    pub fn update_key_description(&self, caller: &Caller, key: &str, description: &str) -> Result<()> {
+    pub fn update_key_description(&self, call: &Call<'_>, key: &str, description: &str) -> Result<()> {
         check_length(description.len(), "description", 0..=DESCRIPTION_MAX)?;
-        self.change_key(caller, Operation::UpdateKeyDescription, key, |draft, mut record| {
+        self.change_key(call, Operation::UpdateKeyDescription, key, &Facts::default(), |draft, mut record| {
             record.description = description.to_owned();
             draft.put(record);
             Ok(())
@@ -127,9 +130,9 @@ impl Kms {
     ///
     /// # Errors
     /// As [`Kms::enable_key`], and `ValidationException` unless `days` is 7 to 30.
-    pub fn schedule_key_deletion(&self, caller: &Caller, key: &str, days: u32) -> Result<Timestamp> {
+    pub fn schedule_key_deletion(&self, call: &Call<'_>, key: &str, days: u32) -> Result<Timestamp> {
         check_range(days, "pendingWindowInDays", DELETION_DAYS)?;
-        self.change_key(caller, Operation::ScheduleKeyDeletion, key, |draft, mut record| {
+        self.change_key(call, Operation::ScheduleKeyDeletion, key, &Facts::default(), |draft, mut record| {
             let date = draft.now + time::Duration::days(days.into());
             record.state = KeyState::PendingDeletion;
             record.deletion_date = Some(date);
@@ -142,8 +145,8 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`, `KMSInvalidStateException` unless it is pending deletion, `AccessDeniedException`.
-    pub fn cancel_key_deletion(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.change_key(caller, Operation::CancelKeyDeletion, key, |draft, mut record| {
+    pub fn cancel_key_deletion(&self, call: &Call<'_>, key: &str) -> Result<()> {
+        self.change_key(call, Operation::CancelKeyDeletion, key, &Facts::default(), |draft, mut record| {
             record.state = KeyState::Disabled;
             record.deletion_date = None;
             draft.put(record);
@@ -151,8 +154,8 @@ impl Kms {
         })
     }
 
-    fn set_state(&self, caller: &Caller, operation: Operation, key: &str, state: KeyState) -> Result<()> {
-        self.change_key(caller, operation, key, |draft, mut record| {
+    fn set_state(&self, call: &Call<'_>, operation: Operation, key: &str, state: KeyState) -> Result<()> {
+        self.change_key(call, operation, key, &Facts::default(), |draft, mut record| {
             record.state = state;
             draft.put(record);
             Ok(())

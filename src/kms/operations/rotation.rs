@@ -5,11 +5,13 @@
 
 use super::check_range;
 use crate::kms::Kms;
+use crate::kms::authorize::Facts;
+use crate::kms::call::Call;
 use crate::kms::error::{Error, Result};
 use crate::kms::key::{
     KeyState, MaterialInfo, ROTATION_DAYS, RotationSchedule, RotationStatus, RotationType,
 };
-use crate::kms::state::{Caller, Operation};
+use crate::kms::state::Operation;
 
 /// Most on-demand rotations of one key.
 const ON_DEMAND_MAX: usize = 25;
@@ -21,9 +23,9 @@ impl Kms {
     /// # Errors
     /// `ValidationException` unless `period_days` is 90 to 2560, `NotFoundException`, `DisabledException`,
     /// `KMSInvalidStateException`, `AccessDeniedException`.
-    pub fn enable_key_rotation(&self, caller: &Caller, key: &str, period_days: u32) -> Result<()> {
+    pub fn enable_key_rotation(&self, call: &Call<'_>, key: &str, period_days: u32) -> Result<()> {
         check_range(period_days, "rotationPeriodInDays", ROTATION_DAYS)?;
-        self.change_key(caller, Operation::EnableKeyRotation, key, |draft, mut record| {
+        self.change_key(call, Operation::EnableKeyRotation, key, &Facts::default(), |draft, mut record| {
             let next = draft.now + time::Duration::days(period_days.into());
             record.rotation = Some(RotationSchedule { period_days, next });
             draft.put(record);
@@ -35,8 +37,8 @@ impl Kms {
     ///
     /// # Errors
     /// As [`Kms::enable_key_rotation`].
-    pub fn disable_key_rotation(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.change_key(caller, Operation::DisableKeyRotation, key, |draft, mut record| {
+    pub fn disable_key_rotation(&self, call: &Call<'_>, key: &str) -> Result<()> {
+        self.change_key(call, Operation::DisableKeyRotation, key, &Facts::default(), |draft, mut record| {
             record.rotation = None;
             draft.put(record);
             Ok(())
@@ -47,8 +49,8 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`.
-    pub fn key_rotation_status(&self, caller: &Caller, key: &str) -> Result<RotationStatus> {
-        self.view_key(caller, Operation::GetKeyRotationStatus, key, |record| RotationStatus {
+    pub fn key_rotation_status(&self, call: &Call<'_>, key: &str) -> Result<RotationStatus> {
+        self.view_key(call, Operation::GetKeyRotationStatus, key, |record| RotationStatus {
             schedule: record.rotation.clone().filter(|_| record.state != KeyState::PendingDeletion),
             on_demand: record.rotations(RotationType::OnDemand) as u32,
         })
@@ -59,8 +61,8 @@ impl Kms {
     /// # Errors
     /// `LimitExceededException` after 25 times, `NotFoundException`, `DisabledException`,
     /// `KMSInvalidStateException`, `AccessDeniedException`.
-    pub fn rotate_key_on_demand(&self, caller: &Caller, key: &str) -> Result<u32> {
-        self.change_key(caller, Operation::RotateKeyOnDemand, key, |draft, record| {
+    pub fn rotate_key_on_demand(&self, call: &Call<'_>, key: &str) -> Result<u32> {
+        self.change_key(call, Operation::RotateKeyOnDemand, key, &Facts::default(), |draft, record| {
             if record.rotations(RotationType::OnDemand) >= ON_DEMAND_MAX {
                 return Err(Error::LimitExceeded(format!(
                     "{} was rotated on demand {ON_DEMAND_MAX} times already",
@@ -77,7 +79,7 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`.
-    pub fn list_key_rotations(&self, caller: &Caller, key: &str) -> Result<Vec<MaterialInfo>> {
-        self.view_key(caller, Operation::ListKeyRotations, key, |record| record.materials.clone())
+    pub fn list_key_rotations(&self, call: &Call<'_>, key: &str) -> Result<Vec<MaterialInfo>> {
+        self.view_key(call, Operation::ListKeyRotations, key, |record| record.materials.clone())
     }
 }

@@ -1,9 +1,11 @@
 //! TagResource, UntagResource, ListResourceTags.
 
 use crate::kms::Kms;
+use crate::kms::authorize::Facts;
+use crate::kms::call::Call;
 use crate::kms::error::{Error, Result};
 use crate::kms::key::Tag;
-use crate::kms::state::{Caller, Operation};
+use crate::kms::state::Operation;
 use std::collections::BTreeSet;
 
 const TAGS_MAX: usize = 50;
@@ -16,9 +18,9 @@ impl Kms {
     /// # Errors
     /// `TagException`, `LimitExceededException`, `NotFoundException`, `KMSInvalidStateException`,
     /// `AccessDeniedException`.
-    pub fn tag_resource(&self, caller: &Caller, key: &str, tags: Vec<Tag>) -> Result<()> {
+    pub fn tag_resource(&self, call: &Call<'_>, key: &str, tags: Vec<Tag>) -> Result<()> {
         check_tags(&tags)?;
-        self.change_key(caller, Operation::TagResource, key, |draft, mut record| {
+        self.change_key(call, Operation::TagResource, key, &Facts::default(), |draft, mut record| {
             record.tags.extend(tags.into_iter().map(|tag| (tag.key, tag.value)));
             check_count(record.tags.len())?;
             draft.put(record);
@@ -30,8 +32,8 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`, `KMSInvalidStateException`, `AccessDeniedException`.
-    pub fn untag_resource(&self, caller: &Caller, key: &str, tag_keys: &[String]) -> Result<()> {
-        self.change_key(caller, Operation::UntagResource, key, |draft, mut record| {
+    pub fn untag_resource(&self, call: &Call<'_>, key: &str, tag_keys: &[String]) -> Result<()> {
+        self.change_key(call, Operation::UntagResource, key, &Facts::default(), |draft, mut record| {
             record.tags.retain(|tag, _| !tag_keys.contains(tag));
             draft.put(record);
             Ok(())
@@ -42,8 +44,8 @@ impl Kms {
     ///
     /// # Errors
     /// `NotFoundException`.
-    pub fn list_resource_tags(&self, caller: &Caller, key: &str) -> Result<Vec<Tag>> {
-        self.view_key(caller, Operation::ListResourceTags, key, |record| {
+    pub fn list_resource_tags(&self, call: &Call<'_>, key: &str) -> Result<Vec<Tag>> {
+        self.view_key(call, Operation::ListResourceTags, key, |record| {
             let tag = |(key, value): (&String, &String)| Tag { key: key.clone(), value: value.clone() };
             record.tags.iter().map(tag).collect()
         })

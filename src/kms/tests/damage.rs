@@ -84,7 +84,7 @@ fn a_trigger_in_the_schema_does_not_run() {
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     drop(kms);
-    assert_eq!(scratch.open().list_keys().unwrap().len(), 2);
+    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 2);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
 #[test]
 fn no_flipped_bit_gives_other_keys_or_a_panic() {
     let (scratch, _) = keystore();
-    let expected = scratch.open().list_keys().unwrap();
+    let expected = scratch.open().list_keys(OPERATOR).unwrap();
     let whole = std::fs::read(scratch.path()).unwrap();
     // Every byte of the headers, a sample of the rest.
     let places = (0..150).chain((150..whole.len()).step_by(61));
@@ -146,7 +146,7 @@ fn no_flipped_bit_gives_other_keys_or_a_panic() {
         std::fs::write(scratch.path(), &damaged).unwrap();
         match scratch.try_open() {
             // Unused space, statistics and the like.
-            Ok(kms) => assert_eq!(kms.list_keys().unwrap(), expected, "byte {at}"),
+            Ok(kms) => assert_eq!(kms.list_keys(OPERATOR).unwrap(), expected, "byte {at}"),
             Err(_) => {
                 assert!(std::fs::read(scratch.path()).unwrap() == damaged, "byte {at}: the file was changed");
             }

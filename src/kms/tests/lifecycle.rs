@@ -8,6 +8,7 @@ fn bring_to(kms: &Kms, key: &str, state: KeyState) {
         KeyState::Enabled => {}
         KeyState::Disabled => kms.disable_key(OPERATOR, key).unwrap(),
         KeyState::PendingDeletion => drop(kms.schedule_key_deletion(OPERATOR, key, 7).unwrap()),
+        KeyState::PendingImport => unreachable!("only keys for imported material get there"),
     }
 }
 
@@ -111,6 +112,7 @@ fn expected(operation: &str, state: KeyState) -> &'static str {
         KeyState::Enabled => "ok",
         KeyState::Disabled => disabled,
         KeyState::PendingDeletion => pending,
+        KeyState::PendingImport => unreachable!("only keys for imported material get there"),
     }
 }
 
@@ -196,10 +198,13 @@ fn a_description_has_a_longest_length() {
 fn keys_are_listed_in_the_order_of_their_ids() {
     let scratch = Scratch::new();
     let kms = scratch.create();
-    assert!(kms.list_keys().unwrap().is_empty());
+    assert!(kms.list_keys(OPERATOR).unwrap().is_empty());
     let mut made: Vec<_> = (0..5).map(|_| key(&kms)).collect();
     made.sort();
-    assert_eq!(kms.list_keys().unwrap().iter().map(|key| key.id.to_string()).collect::<Vec<_>>(), made);
+    assert_eq!(
+        kms.list_keys(OPERATOR).unwrap().iter().map(|key| key.id.to_string()).collect::<Vec<_>>(),
+        made
+    );
 }
 
 #[test]

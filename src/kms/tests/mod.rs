@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-const OPERATOR: &Caller = &Caller::Operator;
-const FILESYSTEM: &Caller = &Caller::Filesystem;
+const OPERATOR: &Call<'static> = &Call::operator();
+const FILESYSTEM: &Call<'static> = &Call::filesystem();
 
 /// A clock that stands still until told otherwise.
 struct ManualClock(Mutex<OffsetDateTime>);

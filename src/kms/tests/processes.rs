@@ -95,7 +95,7 @@ fn the_service_managed_key_is_made_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]));
-    assert_eq!(scratch.open().list_keys().unwrap().len(), 1);
+    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 1);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn many_threads_and_keystores_lose_no_change() {
     });
     drop(all);
     let kms = scratch.open();
-    assert_eq!(kms.list_keys().unwrap().len(), 49);
+    assert_eq!(kms.list_keys(OPERATOR).unwrap().len(), 49);
     assert_eq!(kms.list_aliases(OPERATOR, None).unwrap().len(), 48);
     assert_eq!(kms.list_resource_tags(OPERATOR, &busy).unwrap().len(), 48);
 }
@@ -139,7 +139,7 @@ fn opening_while_others_write_and_close_never_looks_like_damage() {
             });
         }
     });
-    assert_eq!(scratch.open().list_keys().unwrap().len(), 45);
+    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 45);
 }
 
 /// Set in the second process: the keystore, and what to do.

@@ -55,7 +55,9 @@ fn at_its_date_the_material_is_destroyed_and_the_aliases_are_free() {
     assert_eq!(name(kms.describe_key(OPERATOR, "alias/x")), "NotFoundException");
     assert_eq!(name(kms.cancel_key_deletion(OPERATOR, &key)), "NotFoundException");
     assert_eq!(name(kms.decrypt(OPERATOR, None, &blob, &context())), "NotFoundException");
-    assert!(kms.list_keys().unwrap().is_empty() && kms.list_aliases(OPERATOR, None).unwrap().is_empty());
+    assert!(
+        kms.list_keys(OPERATOR).unwrap().is_empty() && kms.list_aliases(OPERATOR, None).unwrap().is_empty()
+    );
     assert!(sealed_material(&scratch).is_empty());
     for (path, content) in scratch.files() {
         for row in &sealed {

@@ -27,10 +27,10 @@ fn sizes_are_bounded() {
     assert_eq!(name(kms.encrypt(OPERATOR, &key, b"", &context())), "ValidationException");
     for bytes in [0, 1025] {
         assert_eq!(name(kms.generate_data_key(OPERATOR, &key, bytes, &context())), "ValidationException");
-        assert_eq!(name(kms.generate_random(bytes)), "ValidationException");
+        assert_eq!(name(kms.generate_random(OPERATOR, bytes)), "ValidationException");
     }
-    assert_eq!(kms.generate_random(1024).unwrap().len(), 1024);
-    assert_ne!(kms.generate_random(32).unwrap(), kms.generate_random(32).unwrap());
+    assert_eq!(kms.generate_random(OPERATOR, 1024).unwrap().len(), 1024);
+    assert_ne!(kms.generate_random(OPERATOR, 32).unwrap(), kms.generate_random(OPERATOR, 32).unwrap());
     let many = EncryptionContext::new().with("k", "v".repeat(CONTEXT_MAX));
     assert_eq!(name(kms.encrypt(OPERATOR, &key, b"x", &many)), "ValidationException");
 }
@@ -38,7 +38,7 @@ fn sizes_are_bounded() {
 #[test]
 fn a_validation_message_is_in_the_words_of_aws() {
     let scratch = Scratch::new();
-    let error = scratch.create().generate_random(2000).unwrap_err();
+    let error = scratch.create().generate_random(OPERATOR, 2000).unwrap_err();
     assert_eq!(
         error.to_string(),
         "1 validation error detected: Value '2000' at 'numberOfBytes' failed to satisfy constraint: \
