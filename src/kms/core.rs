@@ -13,7 +13,7 @@ use super::clock::{Clock, Timestamp, to_millis};
 use super::due::{self, Due};
 use super::error::{Error, Result};
 use super::key::RotationType;
-use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, RecordKey, Rows};
+use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, Mark, RecordKey, Rows};
 use super::table::{Draft, Table};
 use crate::crypto::passphrase::Argon2Params;
 use crate::kms::arn::KeyId;
@@ -51,8 +51,8 @@ const NEVER: u64 = 0;
 /// The keystore, and how far memory follows it.
 pub(super) struct Store {
     pub(super) keystore: Keystore,
-    /// SQLite's number of the state that was read last; `None` if memory may lag behind.
-    seen: Option<i64>,
+    /// The mark of the state that was read last; `None` if memory may lag behind.
+    seen: Option<Mark>,
 }
 
 impl Core {
@@ -126,8 +126,8 @@ impl Core {
             return Ok(());
         }
         let begun = self.nanos(Instant::now());
-        let looked = store.keystore.data_version().and_then(|version| {
-            self.follow(&mut store.seen, version, &|since, known| store.keystore.read(since, known))
+        let looked = store.keystore.mark().and_then(|mark| {
+            self.follow(&mut store.seen, mark, &|since, known| store.keystore.read(since, known))
         });
         match looked {
             Ok(()) => self.looked.store(begun, Ordering::Release),
@@ -154,8 +154,8 @@ impl Core {
         let mut guard = self.store.lock();
         let store = &mut *guard;
         let change = store.keystore.begin()?;
-        let version = store.keystore.data_version()?;
-        self.follow(&mut store.seen, version, &|since, known| change.read(since, known))?;
+        let mark = change.mark()?;
+        self.follow(&mut store.seen, mark, &|since, known| change.read(since, known))?;
 
         let table = self.table.read();
         let mut draft = Draft::new(&table, self.now());
@@ -174,7 +174,7 @@ impl Core {
         }
         let manifest = table.plan(generation, &items);
         drop(table);
-        commit(change, &manifest, &mut store.seen)?;
+        commit(change, &manifest, mark, &mut store.seen)?;
         self.apply(manifest, items);
         Ok(result)
     }
@@ -187,12 +187,12 @@ impl Core {
         let mut guard = self.store.lock();
         let store = &mut *guard;
         let change = store.keystore.begin()?;
-        let version = store.keystore.data_version()?;
-        self.follow(&mut store.seen, version, &|since, known| change.read(since, known))?;
+        let mark = change.mark()?;
+        self.follow(&mut store.seen, mark, &|since, known| change.read(since, known))?;
         let result = edit(&change)?;
         let before = self.table.read().manifest();
         let manifest = Manifest { generation: before.generation + 1, ..before };
-        commit(change, &manifest, &mut store.seen)?;
+        commit(change, &manifest, mark, &mut store.seen)?;
         self.apply(manifest, Vec::new());
         Ok(result)
     }
@@ -227,16 +227,16 @@ impl Core {
             log::warn!("{} is deleted: its waiting period is over", id.arn());
         }
         if !destroyed.is_empty() {
-            self.store.lock().keystore.scrub_log()?;
+            self.store.lock().keystore.scrub()?;
         }
         Ok(())
     }
 
-    /// Brings memory up to what `read` gives, if `version` says that others wrote to the keystore since it was `seen`.
-    fn follow(&self, seen: &mut Option<i64>, version: i64, read: &ReadRows<'_>) -> keystore::Result<()> {
-        if *seen != Some(version) {
+    /// Brings memory up to what `read` gives, if `mark` says that others wrote to the keystore since it was `seen`.
+    fn follow(&self, seen: &mut Option<Mark>, mark: Mark, read: &ReadRows<'_>) -> keystore::Result<()> {
+        if *seen != Some(mark) {
             self.refresh(read)?;
-            *seen = Some(version);
+            *seen = Some(mark);
         }
         Ok(())
     }
@@ -294,6 +294,13 @@ impl Core {
 type ReadRows<'f> = dyn Fn(u64, &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> keystore::Result<Rows> + 'f;
 
 /// After a failed commit nobody knows whether it happened, so memory must be read anew.
-fn commit(change: Change<'_>, manifest: &Manifest, seen: &mut Option<i64>) -> keystore::Result<()> {
-    change.commit(manifest).inspect_err(|_| *seen = None)
+fn commit(
+    change: Change<'_>,
+    manifest: &Manifest,
+    before: Mark,
+    seen: &mut Option<Mark>,
+) -> keystore::Result<()> {
+    *seen = None;
+    *seen = Some(change.commit(manifest, before)?);
+    Ok(())
 }

@@ -146,9 +146,3 @@ impl Error {
         }
     }
 }
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Error {
-        Error::Keystore(error.into())
-    }
-}

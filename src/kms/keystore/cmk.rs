@@ -1,13 +1,13 @@
 //! CMKs: a record, and the versions of its key material.
 
 use super::Vault;
+use super::database::{Transaction, Value};
 use super::error::Result;
 use super::material::{Material, NewMaterial};
 use super::record::{CMK, RecordKey, Stored};
 use super::seal::RowDigest;
 use crate::kms::arn::KeyId;
 use crate::kms::key::KeyRecord;
-use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,20 +48,16 @@ pub(super) type Materials = HashMap<KeyId, Vec<Arc<Material>>>;
 /// not unsealed again.
 pub(super) fn read_materials(
     vault: &Arc<Vault>,
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     since: u64,
     known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
 ) -> Result<Materials> {
-    let mut statement = connection.prepare_cached(
-        "SELECT cmk, version, sealed FROM material \
-         WHERE cmk IN (SELECT id FROM record WHERE kind = ?1 AND changed > ?2) ORDER BY cmk, version",
-    )?;
-    let mut rows = statement.query(params![CMK, since as i64])?;
     let mut materials = Materials::new();
-    while let Some(row) = rows.next()? {
-        let (cmk, version, sealed) =
-            (KeyId::from_bytes(row.get(0)?), row.get::<_, u32>(1)?, row.get::<_, Vec<u8>>(2)?);
-        let digest = Material::digest_of(vault, cmk, version, &sealed);
+    let sql = "SELECT cmk, version, sealed FROM material \
+               WHERE cmk IN (SELECT id FROM record WHERE kind = $1 AND changed > $2) ORDER BY cmk, version";
+    transaction.query(sql, &[CMK.into(), since.into()], |row| {
+        let (cmk, version, sealed) = (KeyId::from_bytes(row.array(0)?), row.number(1)?, row.bytes(2)?);
+        let digest = Material::digest_of(vault, cmk, version, sealed);
         let same = known(cmk)
             .and_then(|entry| entry.material(version).cloned())
             .filter(|material| material.digest() == digest);
@@ -70,7 +66,8 @@ pub(super) fn read_materials(
             None => Arc::new(Material::open(vault, cmk, version, sealed, digest)?),
         };
         materials.entry(cmk).or_default().push(material);
-    }
+        Ok(())
+    })?;
     Ok(materials)
 }
 
@@ -93,7 +90,7 @@ pub(super) fn open(
 /// that it does not name any more is destroyed, `new` is added, or takes the place of its version.
 pub(super) fn write_materials(
     vault: &Arc<Vault>,
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     stored: Stored<KeyRecord>,
     new: Vec<NewMaterial>,
     before: Option<&Entry>,
@@ -105,12 +102,11 @@ pub(super) fn write_materials(
     }
     for material in new {
         let (material, sealed) = Material::seal(vault, id, material);
-        connection
-            .prepare_cached(
-                "INSERT INTO material VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (cmk, version) DO UPDATE SET sealed = excluded.sealed",
-            )?
-            .execute(params![id.as_bytes(), material.version(), sealed])?;
+        transaction.execute(
+            "INSERT INTO material VALUES ($1, $2, $3) \
+             ON CONFLICT (cmk, version) DO UPDATE SET sealed = excluded.sealed",
+            &[Value::Bytes(id.as_bytes()), material.version().into(), Value::Bytes(&sealed)],
+        )?;
         materials.insert(material.version(), Arc::new(material));
     }
     let mut kept = Vec::with_capacity(materials.len());
@@ -118,9 +114,10 @@ pub(super) fn write_materials(
         kept.push(materials.remove(&version).expect("a version that a record names has its material"));
     }
     for version in materials.into_keys() {
-        connection
-            .prepare_cached("DELETE FROM material WHERE cmk = ?1 AND version = ?2")?
-            .execute(params![id.as_bytes(), version])?;
+        transaction.execute(
+            "DELETE FROM material WHERE cmk = $1 AND version = $2",
+            &[Value::Bytes(id.as_bytes()), version.into()],
+        )?;
     }
     Ok(Entry::new(stored, kept))
 }

@@ -78,7 +78,7 @@ pub enum Error {
     },
     /// SQLite failed: disk full, locked for too long, I/O error.
     #[error("keystore database: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
 }
 
 impl Error {
@@ -89,31 +89,5 @@ impl Error {
             io::ErrorKind::AlreadyExists => Error::Exists(path),
             _ => Error::Io { path, source },
         }
-    }
-
-    /// The same error, with damage that SQLite met told as [`Error::Tampered`].
-    pub(super) fn at(self, path: &Path) -> Error {
-        match self {
-            Error::Database(error) if is_damage(&error) => {
-                Error::Tampered { path: path.to_owned(), what: error.to_string() }
-            }
-            other => other,
-        }
-    }
-}
-
-/// Whether SQLite found its file broken, or tables, columns or types other than kmsfs's.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::{Error, ErrorCode};
-    match error {
-        Error::InvalidColumnType(..)
-        | Error::FromSqlConversionFailure(..)
-        | Error::IntegralValueOutOfRange(..)
-        | Error::QueryReturnedNoRows
-        | Error::SqlInputError { .. } => true,
-        other => matches!(
-            other.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
-        ),
     }
 }

@@ -79,12 +79,12 @@ impl Material {
         vault: &Arc<Vault>,
         cmk: KeyId,
         version: u32,
-        sealed: Vec<u8>,
+        sealed: &[u8],
         digest: RowDigest,
     ) -> Result<Material> {
         let secret = match sealed.len() == NONCE_LEN + KEY_LEN + TAG_LEN {
             true => {
-                let secret = vault.seals.open(Row::Material(cmk, version), &sealed)?;
+                let secret = vault.seals.open(Row::Material(cmk, version), sealed)?;
                 Secret::Key(secret.into_key().expect("what is sealed in so many bytes is as long as a key"))
             }
             false => Secret::Sealed { cmk, sealed: sealed.into(), vault: Arc::clone(vault) },

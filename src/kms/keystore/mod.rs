@@ -1,27 +1,31 @@
-//! The keystore: the KMS's database, an SQLite file whose rows are sealed.
+//! The keystore: the KMS's database, whose rows are sealed.
 //!
 //! What a thief of the file learns: how many keys, versions, grants and principals there are, how long their
 //! records are, when slots were made, the slots' labels. What one who writes to the file can do: destroy it, or put an old copy of the whole back. Every
 //! smaller change is noticed when the rows are read ([`seal`]).
 //!
-//! Every change is one transaction that bumps the *generation*; SQLite runs in WAL mode with
-//! `synchronous=FULL`, so a change that was acknowledged survives a power cut. Other processes see it by
-//! SQLite's `data_version` and read the rows whose `changed` is newer than what they know.
+//! Every change is one transaction that bumps the *generation*, and once acknowledged survives a power cut. Other
+//! processes see the database's [`Mark`] differ and read the rows whose `changed` is newer than what they know.
+//!
+//! From the bottom: a [`database`] keeps rows; [`schema`] says which; [`seal`] protects them; [`record`], [`material`],
+//! [`cmk`] and [`slots`] know what is in them; [`rows`] reads and writes them.
 
 mod cmk;
+mod database;
 mod error;
-mod file;
 mod material;
 mod record;
 mod rows;
 mod schema;
 mod seal;
 mod slots;
+mod sqlite;
 
 pub use error::{Error, Result};
 pub use slots::{SlotInfo, SlotKind, Unlock};
 
 pub(super) use cmk::Entry;
+pub(super) use database::Mark;
 pub(super) use material::NewMaterial;
 pub(super) use record::{RecordKey, Stored};
 pub(super) use rows::{Item, Rows, Write};
@@ -32,11 +36,10 @@ use super::clock::Timestamp;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::random;
 use crate::crypto::secret::Key;
-use file::Identity;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use database::{Access, Database, Transaction, Value};
 use seal::Seals;
 pub(super) use slots::Slot;
+use sqlite::Sqlite;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,18 +68,33 @@ impl Vault {
     ) -> Result<Slot> {
         Slot::seal(&self.id, &self.root, unlock, (id, label, now), cost)
     }
+
+    /// Fills the tables of a new keystore: its own row, and a slot.
+    fn write_first(&self, transaction: &Transaction<'_>, slot: &Slot, now: Timestamp) -> Result<()> {
+        let manifest = Manifest { generation: 1, ..Manifest::default() };
+        let mac = self.seals.mac(&manifest, &slots::encode(&self.id, std::slice::from_ref(slot)));
+        slots::write(transaction, &self.id, slot)?;
+        transaction.execute(
+            "INSERT INTO keystore VALUES (1, $1, $2, $3, $4)",
+            &[
+                Value::Bytes(&self.id),
+                Value::Int(slots::millis(now)),
+                manifest.generation.into(),
+                Value::Bytes(&mac),
+            ],
+        )
+    }
 }
 
 /// An open, unlocked keystore.
 pub(super) struct Keystore {
-    identity: Identity,
-    connection: Connection,
+    database: Box<dyn Database>,
     vault: Arc<Vault>,
     unlocked_by: u32,
 }
 
 impl Keystore {
-    /// Makes a keystore with one slot. The file appears at once and whole, with mode 0600.
+    /// Makes a keystore with one slot.
     pub(super) fn create(
         path: &Path,
         unlock: &Unlock,
@@ -85,37 +103,21 @@ impl Keystore {
         cost: Option<Argon2Params>,
     ) -> Result<()> {
         unlock.check()?;
-        let draft = file::Draft::create(path)?;
-        let connection = connect(draft.temporary())?;
-        let vault = Vault::new(path, random::array(), Key::random());
-        let slot = vault.seal_slot(unlock, (1, label), now, cost)?;
-        let manifest = Manifest { generation: 1, ..Manifest::default() };
-        let mac = vault.seals.mac(&manifest, &slots::encode(&vault.id, std::slice::from_ref(&slot)));
-
-        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-        schema::create(&transaction)?;
-        slots::write(&transaction, &vault.id, &slot)?;
-        transaction.execute(
-            "INSERT INTO keystore VALUES (1, ?1, ?2, ?3, ?4)",
-            rusqlite::params![vault.id, slots::millis(now), manifest.generation as i64, mac],
-        )?;
-        transaction.commit()?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // Closing ends the log, so that the one file is all there is to publish.
-        connection.close().map_err(|(_, error)| error)?;
-        draft.publish()
+        Sqlite::create(path, |database| {
+            let vault = Vault::new(path, random::array(), Key::random());
+            let slot = vault.seal_slot(unlock, (1, label), now, cost)?;
+            let transaction = Transaction::begin(database, Access::Write)?;
+            schema::migrate(database, &transaction)?;
+            vault.write_first(&transaction, &slot, now)?;
+            transaction.commit()
+        })
     }
 
     /// Opens and unlocks the keystore at `path`.
     pub(super) fn open(path: &Path, unlock: &Unlock) -> Result<Keystore> {
-        file::check(path)?;
-        let identity = Identity::of(path)?;
-        let logged = file::has_log(path);
-        let connection = connect(path)?;
-        // Until the keystore is known to be whole, closing it must not move the log into it.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, logged)?;
-        let (id, unlocked_by, root) = unlock_root(path, &connection, unlock).map_err(|e| e.at(path))?;
-        Ok(Keystore { identity, connection, vault: Arc::new(Vault::new(path, id, root)), unlocked_by })
+        let database: Box<dyn Database> = Box::new(Sqlite::open(path)?);
+        let (id, unlocked_by, root) = unlock_root(path, &*database, unlock)?;
+        Ok(Keystore { database, vault: Arc::new(Vault::new(path, id, root)), unlocked_by })
     }
 
     /// Says which slot `unlock` opens, changing nothing.
@@ -123,10 +125,16 @@ impl Keystore {
         Keystore::open(path, unlock).map(|keystore| keystore.unlocked_by)
     }
 
-    /// Lets SQLite tidy up when the keystore is closed; called once its rows have been verified.
+    /// Lets the database tidy up, and brings an older keystore to this release's format; called once its rows have
+    /// been verified.
     pub(super) fn trust(&self) -> Result<()> {
-        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        Ok(())
+        self.database.trust()?;
+        if self.database.format()? == schema::FORMAT {
+            return Ok(());
+        }
+        let transaction = Transaction::begin(&*self.database, Access::Write)?;
+        schema::migrate(&*self.database, &transaction)?;
+        transaction.commit()
     }
 
     /// Its secrets.
@@ -136,7 +144,7 @@ impl Keystore {
 
     /// The slots, in the order of their numbers.
     pub(super) fn slots(&self) -> Result<Vec<SlotInfo>> {
-        let slots = self.read_slots(&self.connection).map_err(|e| e.at(&self.vault.path))?;
+        let slots = self.read_slots(&Transaction::begin(&*self.database, Access::Read)?)?;
         Ok(slots.into_iter().map(|slot| slot.info).collect())
     }
 
@@ -145,56 +153,39 @@ impl Keystore {
         self.unlocked_by
     }
 
-    /// A number that differs after another connection changed the keystore.
-    ///
-    /// # Errors
-    /// `Replaced` if another file is at the keystore's path: this one can no longer be trusted to be what
-    /// other processes change.
-    pub(super) fn data_version(&self) -> Result<i64> {
-        if Identity::of(&self.vault.path).ok() != Some(self.identity) {
-            return Err(Error::Replaced(self.vault.path.clone()));
-        }
-        self.connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(|e| Error::from(e).at(&self.vault.path))
+    /// See [`Database::mark`].
+    pub(super) fn mark(&self) -> Result<Mark> {
+        self.database.mark()
     }
 
     /// Reads what changed after generation `since`; everything, if that is 0.
     pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows> {
-        let read = || {
-            let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
-            self.read_in(&transaction, since, known)
-        };
-        read().map_err(|e| e.at(&self.vault.path))
+        self.read_in(&Transaction::begin(&*self.database, Access::Read)?, since, known)
     }
 
     /// Begins a change. Other processes' changes wait until it is committed or dropped.
     pub(super) fn begin(&self) -> Result<Change<'_>> {
-        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
-        let transaction = begun.map_err(|e| Error::from(e).at(&self.vault.path))?;
+        let transaction = Transaction::begin(&*self.database, Access::Write)?;
         Ok(Change { keystore: self, transaction })
     }
 
-    /// Overwrites what destroyed rows left in the log. Where another process reads just now it is left to
-    /// the next checkpoint.
-    pub(super) fn scrub_log(&self) -> Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+    /// See [`Database::scrub`].
+    pub(super) fn scrub(&self) -> Result<()> {
+        self.database.scrub()
     }
 
     fn read_in(
         &self,
-        connection: &Connection,
+        transaction: &Transaction<'_>,
         since: u64,
         known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
     ) -> Result<Rows> {
-        let slots = slots::encode(&self.vault.id, &self.read_slots(connection)?);
-        rows::read(&self.vault, connection, slots, since, known)
+        let slots = slots::encode(&self.vault.id, &self.read_slots(transaction)?);
+        rows::read(&self.vault, transaction, slots, since, known)
     }
 
-    fn read_slots(&self, connection: &Connection) -> Result<Vec<Slot>> {
-        slots::read(&self.vault.path, connection, &self.vault.id)
+    fn read_slots(&self, transaction: &Transaction<'_>) -> Result<Vec<Slot>> {
+        slots::read(&self.vault.path, transaction, &self.vault.id)
     }
 }
 
@@ -205,10 +196,14 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// See [`Database::mark`].
+    pub(super) fn mark(&self) -> Result<Mark> {
+        self.keystore.mark()
+    }
+
     /// Reads what other processes changed after generation `since`.
     pub(super) fn read(&self, since: u64, known: &dyn Fn(KeyId) -> Option<Arc<Entry>>) -> Result<Rows> {
-        let read = self.keystore.read_in(&self.transaction, since, known);
-        read.map_err(|e| e.at(&self.keystore.vault.path))
+        self.keystore.read_in(&self.transaction, since, known)
     }
 
     /// Writes or removes a record as of `generation`; of a CMK, `before` is what it was.
@@ -239,39 +234,33 @@ impl Change<'_> {
         slots::delete(&self.transaction, id)
     }
 
-    /// Makes the change durable, with the manifest that covers it.
-    pub(super) fn commit(self, manifest: &Manifest) -> Result<()> {
+    /// Makes the change durable, with the manifest that covers it. Gives the mark of the new state, where `before`
+    /// was that of the old one.
+    pub(super) fn commit(self, manifest: &Manifest, before: Mark) -> Result<Mark> {
         let vault = &self.keystore.vault;
         let slots = slots::encode(&vault.id, &self.keystore.read_slots(&self.transaction)?);
         let mac = vault.seals.mac(manifest, &slots);
         self.transaction.execute(
-            "UPDATE keystore SET generation = ?1, manifest = ?2",
-            rusqlite::params![manifest.generation as i64, mac],
+            "UPDATE keystore SET generation = $1, manifest = $2",
+            &[manifest.generation.into(), Value::Bytes(&mac)],
         )?;
         self.transaction.commit()?;
-        Ok(())
+        Ok(self.keystore.database.mark_after_commit(before, manifest.generation))
     }
 }
 
-/// Opens the database file, which exists.
-fn connect(path: &Path) -> Result<Connection> {
-    // The connection is used by one thread at a time, under the KMS's lock.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| Error::from(e).at(path))?;
-    schema::configure(&connection).map_err(|e| e.at(path))?;
-    Ok(connection)
-}
-
 /// The keystore's id, the slot that opened, and the root key.
-fn unlock_root(path: &Path, connection: &Connection, unlock: &Unlock) -> Result<([u8; 16], u32, Key)> {
+fn unlock_root(path: &Path, database: &dyn Database, unlock: &Unlock) -> Result<([u8; 16], u32, Key)> {
+    let tampered = |what: &str| Error::Tampered { path: path.to_owned(), what: what.into() };
     let (id, slots) = {
-        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-        let id: [u8; 16] = transaction.query_row("SELECT id FROM keystore", [], |row| row.get(0))?;
+        let transaction = Transaction::begin(database, Access::Read)?;
+        let id = transaction.first("SELECT id FROM keystore", |row| row.array(0))?;
+        let id = id.ok_or_else(|| tampered("it has no id"))?;
         let slots = slots::read(path, &transaction, &id)?;
         (id, slots)
     };
     if slots.is_empty() {
-        return Err(Error::Tampered { path: path.to_owned(), what: "it has no slot".into() });
+        return Err(tampered("it has no slot"));
     }
     let (slot, root) = slots::open_any(path, &id, &slots, unlock)?;
     Ok((id, slot, root))

@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::cmk::{self, Entry};
+use super::database::{Row, Transaction, Value};
 use super::error::{Error, Result};
 use super::material::NewMaterial;
 use super::record::{Record, RecordKey, Stored};
@@ -11,7 +12,6 @@ use crate::kms::grant::GrantRecord;
 use crate::kms::key::KeyRecord;
 use crate::kms::principal::PrincipalRecord;
 use crate::kms::settings::SettingsRecord;
-use rusqlite::{Connection, params};
 use std::sync::Arc;
 
 /// For how many generations removed records are remembered. Whoever has not looked for longer reads everything
@@ -97,27 +97,22 @@ impl Rows {
 /// material need not be unsealed again.
 pub(super) fn read(
     vault: &Arc<Vault>,
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     slots: Vec<u8>,
     since: u64,
     known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
 ) -> Result<Rows> {
-    let (generation, mac) = connection.query_row("SELECT generation, manifest FROM keystore", [], |row| {
-        Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
-    })?;
+    let head = transaction
+        .first("SELECT generation, manifest FROM keystore", |row| Ok((row.number(0)?, row.array(1)?)))?;
+    let (generation, mac) = head.ok_or_else(|| vault.seals.tampered("a keystore without its row"))?;
     let mut items = Vec::new();
     if since > 0 {
-        read_removed(vault, connection, since, &mut items)?;
+        read_removed(vault, transaction, since, &mut items)?;
     }
-    let mut materials = cmk::read_materials(vault, connection, since, known)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT kind, id, changed, sealed FROM record WHERE changed > ?1 ORDER BY kind, id",
-    )?;
-    let mut rows = statement.query([since as i64])?;
-    while let Some(row) = rows.next()? {
-        let key = key(vault, row.get(0)?, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
-        let changed = row.get::<_, i64>(2)? as u64;
-        let sealed = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+    let mut materials = cmk::read_materials(vault, transaction, since, known)?;
+    let sql = "SELECT kind, id, changed, sealed FROM record WHERE changed > $1 ORDER BY kind, id";
+    transaction.query(sql, &[since.into()], |row| {
+        let (key, changed, sealed) = (key(vault, row)?, row.number(2)?, row.bytes(3)?);
         items.push(match key {
             RecordKey::Cmk(id) => {
                 let materials = materials.remove(&id).unwrap_or_default();
@@ -131,73 +126,79 @@ pub(super) fn read(
                 Item::Settings(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
             }
         });
-    }
+        Ok(())
+    })?;
     Ok(Rows { generation, items, vault: Arc::clone(vault), slots, mac })
 }
 
-fn read_removed(vault: &Vault, connection: &Connection, since: u64, items: &mut Vec<Item>) -> Result<()> {
-    let mut statement =
-        connection.prepare_cached("SELECT kind, id FROM removed WHERE changed > ?1 ORDER BY kind, id")?;
-    let mut rows = statement.query([since as i64])?;
-    while let Some(row) = rows.next()? {
-        let id = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        items.push(Item::Removed(key(vault, row.get(0)?, id)?));
-    }
-    Ok(())
+fn read_removed(
+    vault: &Vault,
+    transaction: &Transaction<'_>,
+    since: u64,
+    items: &mut Vec<Item>,
+) -> Result<()> {
+    let sql = "SELECT kind, id FROM removed WHERE changed > $1 ORDER BY kind, id";
+    transaction.query(sql, &[since.into()], |row| {
+        items.push(Item::Removed(key(vault, row)?));
+        Ok(())
+    })
 }
 
-fn key(vault: &Vault, kind: i64, id: &[u8]) -> Result<RecordKey> {
-    RecordKey::parse(kind, id).ok_or_else(|| vault.seals.tampered(format_args!("a row of kind {kind}")))
+/// Of a row that begins with kind and id.
+fn key(vault: &Vault, row: &dyn Row) -> Result<RecordKey> {
+    let kind = row.int(0)?;
+    let key = RecordKey::parse(kind, row.bytes(1)?);
+    key.ok_or_else(|| vault.seals.tampered(format_args!("a row of kind {kind}")))
 }
 
 /// Writes one record as of `generation`. `before` is what was known of it, if it is a CMK.
 pub(super) fn write(
     vault: &Arc<Vault>,
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     generation: u64,
     write: Write,
     before: Option<&Entry>,
 ) -> Result<Item> {
     Ok(match write {
         Write::Cmk(record, materials) => {
-            let stored = put(vault, connection, generation, record)?;
-            Item::Cmk(Arc::new(cmk::write_materials(vault, connection, stored, materials, before)?))
+            let stored = put(vault, transaction, generation, record)?;
+            Item::Cmk(Arc::new(cmk::write_materials(vault, transaction, stored, materials, before)?))
         }
-        Write::Grant(record) => Item::Grant(Arc::new(put(vault, connection, generation, record)?)),
-        Write::Principal(record) => Item::Principal(Arc::new(put(vault, connection, generation, record)?)),
-        Write::Settings(record) => Item::Settings(Arc::new(put(vault, connection, generation, record)?)),
+        Write::Grant(record) => Item::Grant(Arc::new(put(vault, transaction, generation, record)?)),
+        Write::Principal(record) => Item::Principal(Arc::new(put(vault, transaction, generation, record)?)),
+        Write::Settings(record) => Item::Settings(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Remove(key) => {
-            remove(connection, generation, key)?;
+            remove(transaction, generation, key)?;
             Item::Removed(key)
         }
     })
 }
 
-fn put<R: Record>(vault: &Vault, connection: &Connection, generation: u64, record: R) -> Result<Stored<R>> {
+fn put<R: Record>(
+    vault: &Vault,
+    transaction: &Transaction<'_>,
+    generation: u64,
+    record: R,
+) -> Result<Stored<R>> {
     let key = record.key();
     let (stored, sealed) = Stored::seal(&vault.seals, generation, record);
-    connection
-        .prepare_cached(
-            "INSERT INTO record VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed, sealed = excluded.sealed",
-        )?
-        .execute(params![key.kind(), key.id(), generation as i64, sealed])?;
+    transaction.execute(
+        "INSERT INTO record VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed, sealed = excluded.sealed",
+        &[key.kind().into(), Value::Bytes(key.id()), generation.into(), Value::Bytes(&sealed)],
+    )?;
     Ok(stored)
 }
 
 /// Removes a record, for other processes to see, and forgets removals that are long past.
-fn remove(connection: &Connection, generation: u64, key: RecordKey) -> Result<()> {
-    connection
-        .prepare_cached("DELETE FROM record WHERE kind = ?1 AND id = ?2")?
-        .execute(params![key.kind(), key.id()])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO removed VALUES (?1, ?2, ?3) \
-             ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed",
-        )?
-        .execute(params![key.kind(), key.id(), generation as i64])?;
-    connection
-        .prepare_cached("DELETE FROM removed WHERE changed <= ?1")?
-        .execute([generation.saturating_sub(REMEMBERED) as i64])?;
-    Ok(())
+fn remove(transaction: &Transaction<'_>, generation: u64, key: RecordKey) -> Result<()> {
+    let (kind, id) = (key.kind().into(), Value::Bytes(key.id()));
+    transaction.execute("DELETE FROM record WHERE kind = $1 AND id = $2", &[kind, id])?;
+    transaction.execute(
+        "INSERT INTO removed VALUES ($1, $2, $3) \
+         ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed",
+        &[kind, id, generation.into()],
+    )?;
+    let past = generation.saturating_sub(REMEMBERED);
+    transaction.execute("DELETE FROM removed WHERE changed <= $1", &[past.into()])
 }

@@ -1,4 +1,4 @@
-//! The keystore's tables, and how SQLite is told to treat them.
+//! The keystore's tables, the same in every database.
 //!
 //! | table | a row is |
 //! |---|---|
@@ -11,82 +11,81 @@
 //! `changed` is the generation that last changed a record, or removed it, so that other processes read only what
 //! is new. What is removed needs no seal: a removal that is left out or made up shows in the manifest.
 
+use super::database::{Database, Transaction};
 use super::error::Result;
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
-use std::time::Duration;
 
-/// `kmsK`, in SQLite's header: tells a keystore from other databases.
-pub(super) const APPLICATION_ID: u32 = 0x6b6d_734b;
-
-/// The keystore's format, in SQLite's header (`user_version`).
-pub(super) const FORMAT: u32 = 1;
-
-/// How long a process waits for another one's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-const TABLES: &str = "
+/// How tables come from one format to the next, the first from none. Each is run once, in the transaction that
+/// raises the keystore's format, and never changes once it was released.
+///
+/// `{int}`, `{bytes}` and `{text}` are types: 64-bit signed numbers, bytes and UTF-8 text of any length; `{table}` is
+/// what the database wants after a table's columns.
+const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keystore (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        id BLOB NOT NULL,
-        created INTEGER NOT NULL,
-        generation INTEGER NOT NULL,
-        manifest BLOB NOT NULL
-    ) STRICT;
+        one {int} PRIMARY KEY CHECK (one = 1),
+        id {bytes} NOT NULL,
+        created {int} NOT NULL,
+        generation {int} NOT NULL,
+        manifest {bytes} NOT NULL
+    ) {table};
     CREATE TABLE slot (
-        id INTEGER PRIMARY KEY,
-        kind INTEGER NOT NULL,
-        label TEXT NOT NULL,
-        created INTEGER NOT NULL,
-        salt BLOB NOT NULL,
-        memory_kib INTEGER NOT NULL,
-        passes INTEGER NOT NULL,
-        lanes INTEGER NOT NULL,
-        sealed BLOB NOT NULL,
-        checksum BLOB NOT NULL
-    ) STRICT;
+        id {int} PRIMARY KEY,
+        kind {int} NOT NULL,
+        label {text} NOT NULL,
+        created {int} NOT NULL,
+        salt {bytes} NOT NULL,
+        memory_kib {int} NOT NULL,
+        passes {int} NOT NULL,
+        lanes {int} NOT NULL,
+        sealed {bytes} NOT NULL,
+        checksum {bytes} NOT NULL
+    ) {table};
     CREATE TABLE record (
-        kind INTEGER NOT NULL,
-        id BLOB NOT NULL,
-        changed INTEGER NOT NULL,
-        sealed BLOB NOT NULL,
+        kind {int} NOT NULL,
+        id {bytes} NOT NULL,
+        changed {int} NOT NULL,
+        sealed {bytes} NOT NULL,
         PRIMARY KEY (kind, id)
-    ) STRICT, WITHOUT ROWID;
+    ) {table};
     CREATE INDEX record_changed ON record (changed);
     CREATE TABLE removed (
-        kind INTEGER NOT NULL,
-        id BLOB NOT NULL,
-        changed INTEGER NOT NULL,
+        kind {int} NOT NULL,
+        id {bytes} NOT NULL,
+        changed {int} NOT NULL,
         PRIMARY KEY (kind, id)
-    ) STRICT, WITHOUT ROWID;
+    ) {table};
     CREATE INDEX removed_changed ON removed (changed);
     CREATE TABLE material (
-        cmk BLOB NOT NULL,
-        version INTEGER NOT NULL,
-        sealed BLOB NOT NULL,
+        cmk {bytes} NOT NULL,
+        version {int} NOT NULL,
+        sealed {bytes} NOT NULL,
         PRIMARY KEY (cmk, version)
-    ) STRICT, WITHOUT ROWID;
-";
+    ) {table};
+"];
 
-/// Makes the tables of an empty keystore.
-pub(super) fn create(connection: &Connection) -> Result<()> {
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", FORMAT)?;
-    connection.execute_batch(TABLES)?;
-    Ok(())
+/// The format that this release reads and writes.
+pub(super) const FORMAT: u32 = MIGRATIONS.len() as u32;
+
+/// How a database spells what [`MIGRATIONS`] leaves open.
+pub(super) struct Dialect {
+    pub(super) int: &'static str,
+    pub(super) bytes: &'static str,
+    pub(super) text: &'static str,
+    pub(super) table: &'static str,
 }
 
-/// Sets what SQLite keeps per connection.
-pub(super) fn configure(connection: &Connection) -> Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // A tampered schema must not run code of its own.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // Destroyed material is overwritten, not merely unlinked.
-    connection.pragma_update(None, "secure_delete", true)?;
+impl Dialect {
+    fn spell(&self, sql: &str) -> String {
+        let Dialect { int, bytes, text, table } = self;
+        let pairs = [("{int}", int), ("{bytes}", bytes), ("{text}", text), ("{table}", table)];
+        pairs.iter().fold(sql.to_owned(), |sql, (name, spelt)| sql.replace(name, spelt))
+    }
+}
+
+/// Brings the tables of a keystore, or of an empty database, to [`FORMAT`].
+pub(super) fn migrate(database: &dyn Database, transaction: &Transaction<'_>) -> Result<()> {
+    let found = database.format()?;
+    for (format, migration) in (1..).zip(MIGRATIONS).filter(|(format, _)| *format > found) {
+        transaction.define(format, &database.dialect().spell(migration))?;
+    }
     Ok(())
 }

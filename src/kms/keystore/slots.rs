@@ -10,13 +10,13 @@
 //! Removing a slot does not change the root key: who kept a copy of the old file and the old secret can
 //! open that copy.
 
+use super::database::{Row, Transaction, Value};
 use super::error::{Error, Result};
 use crate::crypto::aead::AeadKey;
 use crate::crypto::passphrase::{Argon2Params, SALT_LEN, stretch};
 use crate::crypto::secret::{Key, SecretBytes};
 use crate::crypto::{Cipher, KEY_LEN, NONCE_LEN, TAG_LEN, kdf, random};
 use crate::kms::clock::Timestamp;
-use rusqlite::{Connection, Row};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -267,66 +267,62 @@ pub(super) fn open_any(
 }
 
 /// Reads all slots, in the order of their numbers.
-pub(super) fn read(path: &Path, connection: &Connection, keystore: &[u8; 16]) -> Result<Vec<Slot>> {
+pub(super) fn read(path: &Path, transaction: &Transaction<'_>, keystore: &[u8; 16]) -> Result<Vec<Slot>> {
     let sql = "SELECT id, kind, label, created, salt, memory_kib, passes, lanes, sealed, checksum \
                FROM slot ORDER BY id";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| Ok((decode(row)?, row.get::<_, [u8; 32]>(9)?)))?;
     let mut slots = Vec::new();
-    for row in rows {
-        let (slot, checksum) = row?;
-        match slot {
-            Some(slot) if slot.checksum(keystore) == checksum => slots.push(slot),
+    transaction.query(sql, &[], |row| {
+        match decode(row)? {
+            Some(slot) if slot.checksum(keystore) == row.array(9)? => slots.push(slot),
             _ => {
                 let what = format!("slot {} is damaged", slots.len() + 1);
                 return Err(Error::Tampered { path: path.to_owned(), what });
             }
         }
-    }
+        Ok(())
+    })?;
     Ok(slots)
 }
 
 /// `None` for a slot of unknown kind or impossible time.
-fn decode(row: &Row<'_>) -> rusqlite::Result<Option<Slot>> {
-    let cost = Argon2Params { m_kib: row.get(5)?, t: row.get(6)?, p: row.get(7)? };
-    let kind = match row.get::<_, u8>(1)? {
+fn decode(row: &dyn Row) -> Result<Option<Slot>> {
+    let cost = Argon2Params { m_kib: row.number(5)?, t: row.number(6)?, p: row.number(7)? };
+    let kind = match row.int(1)? {
         1 => SlotKind::Passphrase(cost),
         2 => SlotKind::KeyFile,
         _ => return Ok(None),
     };
-    let Ok(created) = Timestamp::from_unix_timestamp_nanos(i128::from(row.get::<_, i64>(3)?) * 1_000_000)
-    else {
+    let Ok(created) = Timestamp::from_unix_timestamp_nanos(i128::from(row.int(3)?) * 1_000_000) else {
         return Ok(None);
     };
-    let info = SlotInfo { id: row.get(0)?, kind, label: row.get(2)?, created };
-    Ok(Some(Slot { info, salt: row.get(4)?, sealed: row.get(8)? }))
+    let info = SlotInfo { id: row.number(0)?, kind, label: row.text(2)?.to_owned(), created };
+    Ok(Some(Slot { info, salt: row.array(4)?, sealed: row.array(8)? }))
 }
 
 /// Writes a slot, over the one of the same number if there is one.
-pub(super) fn write(connection: &Connection, keystore: &[u8; 16], slot: &Slot) -> Result<()> {
+pub(super) fn write(transaction: &Transaction<'_>, keystore: &[u8; 16], slot: &Slot) -> Result<()> {
+    delete(transaction, slot.info.id)?;
     let cost = slot.info.kind.cost();
-    connection.execute(
-        "INSERT OR REPLACE INTO slot VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        rusqlite::params![
-            slot.info.id,
-            slot.info.kind.code(),
-            slot.info.label,
-            millis(slot.info.created),
-            slot.salt,
-            cost.m_kib,
-            cost.t,
-            cost.p,
-            slot.sealed,
-            slot.checksum(keystore),
+    transaction.execute(
+        "INSERT INTO slot VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        &[
+            slot.info.id.into(),
+            slot.info.kind.code().into(),
+            Value::Text(&slot.info.label),
+            Value::Int(millis(slot.info.created)),
+            Value::Bytes(&slot.salt),
+            cost.m_kib.into(),
+            cost.t.into(),
+            cost.p.into(),
+            Value::Bytes(&slot.sealed),
+            Value::Bytes(&slot.checksum(keystore)),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Removes a slot.
-pub(super) fn delete(connection: &Connection, id: u32) -> Result<()> {
-    connection.execute("DELETE FROM slot WHERE id = ?1", [id])?;
-    Ok(())
+pub(super) fn delete(transaction: &Transaction<'_>, id: u32) -> Result<()> {
+    transaction.execute("DELETE FROM slot WHERE id = $1", &[id.into()])
 }
 
 /// Milliseconds since 1970; a time of day fits for 292 million years.

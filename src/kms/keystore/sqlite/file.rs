@@ -3,9 +3,10 @@
 //! SQLite writes to files that it opens: it recovers logs and checkpoints. So a file is recognised from its
 //! first 100 bytes, SQLite's own header, and a foreign, truncated or newer one is left as it is.
 
-use super::error::{Error, Result};
-use super::schema::{APPLICATION_ID, FORMAT};
+use super::APPLICATION_ID;
 use crate::crypto::random;
+use crate::kms::keystore::error::{Error, Result};
+use crate::kms::keystore::schema::FORMAT;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
