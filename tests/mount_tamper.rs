@@ -209,7 +209,7 @@ fn headers_of_other_files_and_headers_made_up() {
 }
 
 #[test]
-fn every_byte_of_a_header_may_change_without_a_wrong_byte_or_a_panic() {
+fn every_byte_of_a_header_counts() {
     let mut scene = Scene::new();
     let whole = take(&open(&scene.a), 0, HEADER as usize);
     for at in (0..HEADER).step_by(61) {
@@ -217,7 +217,7 @@ fn every_byte_of_a_header_may_change_without_a_wrong_byte_or_a_panic() {
         changed[at as usize] ^= 0x40;
         open(&scene.a).write_all_at(&changed, 0).unwrap();
         scene.volume.mount();
-        read_honestly(&scene.volume.path("a"), &bytes(1, LEN));
+        assert_eq!(errno(fs::read(scene.volume.path("a"))), Errno::IO.raw_os_error(), "byte {at}");
         scene.volume.unmount();
     }
 }

@@ -1,8 +1,10 @@
 //! The file header: 1024 bytes at the start of every regular lower file. Pure codec, no I/O.
 //!
 //! Two sectors of 512 bytes, each complete in itself: who the file is (immutable) and one *slot* (mutable).
-//! Slots are written in turn, the higher valid generation wins, so a torn sector costs nothing but the newer
-//! slot. The slot holds the wrapped data key and the *sealed length*: a file whose lower size disagrees with it
+//! Slots are written in turn, the higher generation is in force, so a write that a crash tore costs nothing but the
+//! newer slot. Only recovery makes that allowance ([`decode_after_crash`]); otherwise a sector that does not
+//! authenticate is damage ([`decode`]), or else whoever writes the lower directory could undo the last slot by
+//! breaking it. The slot holds the wrapped data key and the *sealed length*: a file whose lower size disagrees with it
 //! was cut or grown by somebody else.
 //!
 //! ```text
@@ -17,15 +19,14 @@
 //!  52   4  block-key generation    480  32  MAC: keyed BLAKE3 over bytes 0..480
 //!  56   8  seals reserved
 //! ```
-//! Integers are little-endian. The MAC key derives from the data key, so the wrapped key is opened first and
-//! nothing else of a slot is believed before its MAC holds.
+//! Integers are little-endian. The MAC key derives from the data key, which is the file's for life: once any slot's
+//! wrapped key opens, it tells of both slots whether they are genuine. Nothing of a slot is believed before.
 
 use super::geometry::HEADER_LEN;
 use super::{Error, Result};
-use crate::crypto::Cipher;
-use crate::crypto::mac;
-use crate::keys::FileKey;
-use crate::keys::WrappedKey;
+use crate::crypto::{Cipher, mac};
+use crate::keys::{self, FileKey, WrappedKey};
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// Bytes of one sector.
@@ -34,6 +35,8 @@ pub const SECTOR: usize = HEADER_LEN as usize / 2;
 pub const MAX_WRAPPED: usize = 320;
 /// The format this program writes.
 pub const FORMAT: u8 = 1;
+/// The generation of a new file's slot; the other sector is zero then, and never again.
+pub const FIRST_GENERATION: u64 = 2;
 
 const MAGIC: &[u8; 8] = b"KMSFSv1\0";
 const MAC_AT: usize = SECTOR - 32;
@@ -110,9 +113,9 @@ struct Unverified<'a> {
 }
 
 impl Unverified<'_> {
-    fn verify(self, key: &FileKey) -> Option<Header> {
+    fn verify(&self, key: &FileKey) -> bool {
         let tag: &[u8; 32] = self.bytes[MAC_AT..].try_into().expect("32 bytes behind MAC_AT");
-        mac::verify(key.header_mac_key(), &[&self.bytes[..MAC_AT]], tag).then_some(self.header)
+        mac::verify(key.header_mac_key(), &[&self.bytes[..MAC_AT]], tag)
     }
 }
 
@@ -161,48 +164,100 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
     Some(Unverified { bytes: s, header })
 }
 
+/// The well-formed slots, each in the sector its generation belongs in; the newer first.
+fn slots(bytes: &[u8]) -> Vec<Unverified<'_>> {
+    let sectors = (0..2).zip(bytes.chunks_exact(SECTOR));
+    let mut slots: Vec<_> = sectors
+        .filter_map(|(sector, bytes)| parse(bytes).filter(|u| u.header.slot.generation % 2 == sector))
+        .collect();
+    slots.sort_by_key(|u| std::cmp::Reverse(u.header.slot.generation));
+    slots
+}
+
 /// What a header claims, unverified: good for showing it, not for believing it.
 pub fn claimed(bytes: &[u8]) -> Option<Header> {
-    let headers = bytes.chunks_exact(SECTOR).take(2).filter_map(parse).map(|u| u.header);
-    headers.max_by_key(|header| header.slot.generation)
+    slots(bytes).into_iter().next().map(|u| u.header)
 }
 
 /// The file id a header claims, unverified: good for finding a file, not for believing it.
 pub fn claimed_file_id(bytes: &[u8]) -> Option<FileId> {
-    bytes.chunks_exact(SECTOR).take(2).find_map(parse).map(|u| u.header.file_id)
+    claimed(bytes).map(|header| header.file_id)
 }
 
-/// Reads a header: opens the data key with `open_key` and verifies the slot with it.
+/// Reads a header: opens the data key with `open_key` and verifies both slots with it.
 ///
 /// `file` names the lower file in errors.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if no slot is well-formed, belongs to this file and carries a valid MAC; the key error
-/// if the key could not be had for another reason than tampering.
+/// [`Error::Corrupt`] if any part of it is not what kmsfs wrote; the key error of the slot in force, if its wrapped
+/// key could not be opened for another reason than tampering.
 pub fn decode(
     bytes: &[u8],
-    file: &dyn std::fmt::Display,
-    open_key: impl Fn(&FileId, &WrappedKey) -> std::result::Result<Arc<FileKey>, crate::keys::Error>,
+    file: &dyn Display,
+    open_key: impl Fn(&FileId, &WrappedKey) -> std::result::Result<Arc<FileKey>, keys::Error>,
 ) -> Result<(Header, Arc<FileKey>)> {
+    match decode_after_crash(bytes, file, open_key)? {
+        (header, key, false) => Ok((header, key)),
+        (_, _, true) => Err(Error::corrupt(file, "one of the header's two slots is not authentic")),
+    }
+}
+
+/// As [`decode`], but where one slot does not authenticate, the other is in force: a crash may have torn it. The
+/// third value tells that it is so.
+///
+/// # Errors
+/// As [`decode`], if no slot is authentic.
+pub fn decode_after_crash(
+    bytes: &[u8],
+    file: &dyn Display,
+    open_key: impl Fn(&FileId, &WrappedKey) -> std::result::Result<Arc<FileKey>, keys::Error>,
+) -> Result<(Header, Arc<FileKey>, bool)> {
     if bytes.len() < HEADER_LEN as usize {
         return Err(Error::corrupt(file, format_args!("only {} bytes of header", bytes.len())));
     }
-    let mut slots: Vec<_> = bytes.chunks_exact(SECTOR).take(2).filter_map(parse).collect();
-    slots.sort_by_key(|u| std::cmp::Reverse(u.header.slot.generation));
+    let slots = slots(bytes);
     let mut why = "no well-formed header";
-    for unverified in slots {
-        match open_key(&unverified.header.file_id, &unverified.header.slot.wrapped) {
-            Ok(key) => match unverified.verify(&key) {
-                Some(header) => return Ok((header, key)),
-                None => why = "the header's MAC does not hold",
-            },
-            Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => {
-                why = "the wrapped data key is not authentic"
+    let mut refused: Vec<Option<keys::Error>> = Vec::new();
+    for (i, slot) in slots.iter().enumerate() {
+        let wrapped = |u: &Unverified<'_>| (u.header.file_id, u.header.slot.wrapped.clone());
+        if i > 0 && wrapped(&slots[i - 1]) == wrapped(slot) {
+            break; // and the same answer
+        }
+        let key = match open_key(&slot.header.file_id, &slot.header.slot.wrapped) {
+            Ok(key) => key,
+            Err(e) => {
+                why = "the wrapped data key is not authentic";
+                refused.push(Some(e));
+                continue;
             }
-            Err(e) => return Err(e.into()),
+        };
+        refused.push(None);
+        match slots.iter().position(|u| u.verify(&key)) {
+            None => why = "the header's MAC does not hold",
+            Some(in_force) if in_force >= i => {
+                let header = slots[in_force].header.clone();
+                let torn = !is_whole(bytes, &slots, &header, &key);
+                return Ok((header, key, torn));
+            }
+            // The newer slot is genuine. That the key of an older one still opens does not count: whoever wrapped the
+            // data key anew meant the new CMK to decide.
+            Some(_) => break,
         }
     }
-    Err(Error::corrupt(file, why))
+    match refused.into_iter().flatten().find(|e| e.kind() != keys::ErrorKind::Invalid) {
+        Some(e) => Err(e.into()),
+        None => Err(Error::corrupt(file, why)),
+    }
+}
+
+/// Is the sector beside that of `in_force` what was written there, too?
+fn is_whole(bytes: &[u8], slots: &[Unverified<'_>], in_force: &Header, key: &FileKey) -> bool {
+    let generation = in_force.slot.generation;
+    let other = (generation + 1) % 2;
+    if generation == FIRST_GENERATION {
+        return bytes[other as usize * SECTOR..][..SECTOR].iter().all(|b| *b == 0);
+    }
+    slots.iter().any(|u| u.header.slot.generation % 2 == other && u.verify(key))
 }
 
 #[cfg(test)]
@@ -244,38 +299,93 @@ mod tests {
         decode(bytes, &"f", |_, _| Ok(key(1))).map(|(h, _)| h)
     }
 
+    /// The header in force, and whether the other slot is torn.
+    fn read_after_crash(bytes: &[u8]) -> Result<(Header, bool)> {
+        decode_after_crash(bytes, &"f", |_, _| Ok(key(1))).map(|(h, _, torn)| (h, torn))
+    }
+
+    fn is_corrupt<T>(result: Result<T>) -> bool {
+        matches!(result, Err(Error::Corrupt { .. }))
+    }
+
     #[test]
-    fn the_newer_slot_wins_and_the_older_stands_in() {
-        let mut bytes = image(&[4, 5]);
-        assert_eq!(read(&bytes).expect("two valid slots"), header(5));
-        bytes[SECTOR + 200] ^= 1;
-        assert_eq!(read(&bytes).expect("one valid slot"), header(4));
-        bytes[200] ^= 1;
-        assert!(matches!(read(&bytes), Err(Error::Corrupt { .. })));
+    fn the_newer_slot_is_in_force() {
+        assert_eq!(read(&image(&[4, 5])).expect("two valid slots"), header(5));
+        assert_eq!(read(&image(&[6, 5])).expect("two valid slots"), header(6));
+        assert_eq!(read(&image(&[2])).expect("a new file"), header(2));
+    }
+
+    #[test]
+    fn only_a_crash_excuses_a_slot_that_is_not_authentic() {
+        let mut torn = image(&[4, 5]);
+        torn[SECTOR + 200] ^= 1;
+        assert!(is_corrupt(read(&torn)));
+        assert_eq!(read_after_crash(&torn).expect("one valid slot"), (header(4), true));
+        torn[200] ^= 1;
+        assert!(is_corrupt(read_after_crash(&torn)));
+
+        // Zeroed, or never written; put into the other's place.
+        let one = image(&[5]);
+        let twice = [&one[SECTOR..], &one[SECTOR..]].concat();
+        for bytes in [one, twice] {
+            assert!(is_corrupt(read(&bytes)));
+            assert_eq!(read_after_crash(&bytes).expect("one valid slot"), (header(5), true));
+        }
+        let whole = image(&[4, 5]);
+        assert_eq!(read_after_crash(&whole).expect("two valid slots"), (header(5), false));
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let bytes = image(&[4]);
-        for bit in 0..SECTOR * 8 {
-            let mut bad = bytes.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(read(&bad), Err(Error::Corrupt { .. })), "bit {bit} went unnoticed");
+        for bytes in [image(&[2]), image(&[4, 5])] {
+            for bit in 0..bytes.len() * 8 {
+                let mut bad = bytes.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(is_corrupt(read(&bad)), "bit {bit} went unnoticed");
+            }
         }
     }
 
     #[test]
     fn another_key_is_corruption_and_a_missing_key_is_not() {
-        let bytes = image(&[4]);
-        assert!(matches!(decode(&bytes, &"f", |_, _| Ok(key(2))), Err(Error::Corrupt { .. })));
+        let bytes = image(&[4, 5]);
+        assert!(is_corrupt(decode(&bytes, &"f", |_, _| Ok(key(2)))));
         let disabled = |_: &FileId, _: &WrappedKey| Err(KeyError::new(ErrorKind::Disabled, "disabled"));
         assert!(matches!(decode(&bytes, &"f", disabled), Err(Error::Key(_))));
+    }
+
+    /// A header whose newer slot has the data key wrapped anew, and what comes of it where the new wrap's key gives
+    /// `error`.
+    fn rewrapped(break_newer: bool, error: ErrorKind) -> Result<(Header, bool)> {
+        let mut newer = header(5);
+        newer.slot.wrapped.blob = vec![6; 100];
+        let mut bytes = image(&[4]);
+        bytes[SECTOR..].copy_from_slice(&newer.encode(&key(1)).0);
+        if break_newer {
+            bytes[SECTOR + 40] ^= 1;
+        }
+        let open = |_: &FileId, wrapped: &WrappedKey| match wrapped.blob[0] {
+            6 => Err(KeyError::new(error, "refused")),
+            _ => Ok(key(1)),
+        };
+        decode_after_crash(&bytes, &"f", open).map(|(header, _, torn)| (header, torn))
+    }
+
+    #[test]
+    fn a_genuine_slot_counts_even_if_its_key_is_refused_and_a_torn_one_does_not() {
+        for error in [ErrorKind::Disabled, ErrorKind::NotFound, ErrorKind::Unavailable, ErrorKind::Denied] {
+            let refused = rewrapped(false, error);
+            assert!(matches!(&refused, Err(Error::Key(e)) if e.kind() == error), "{refused:?}");
+            assert_eq!(rewrapped(true, error).expect("the older slot"), (header(4), true));
+        }
+        assert!(is_corrupt(rewrapped(false, ErrorKind::Invalid)));
+        assert_eq!(rewrapped(true, ErrorKind::Invalid).expect("the older slot"), (header(4), true));
     }
 
     #[test]
     fn short_input_is_refused() {
         for len in [0, 1, 511, 1023] {
-            assert!(matches!(read(&image(&[4])[..len]), Err(Error::Corrupt { .. })));
+            assert!(is_corrupt(read(&image(&[2])[..len])));
         }
     }
 

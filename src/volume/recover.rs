@@ -112,8 +112,9 @@ impl Recovery<'_> {
             report.emptied += 1;
             return self.empty(&fd);
         }
-        let opened = header::decode(&page0[..n], &path.display(), |id, w| self.keyring.open(id, w));
-        let (header, key) = match opened {
+        let open_key = |id: &_, wrapped: &_| self.keyring.open(id, wrapped);
+        let opened = header::decode_after_crash(&page0[..n], &path.display(), open_key);
+        let (header, key, torn) = match opened {
             Ok(opened) => opened,
             Err(Error::Key(e)) => {
                 report.skip(path, e);
@@ -126,7 +127,7 @@ impl Recovery<'_> {
             }
         };
         let tags = TagCache::new(64);
-        let mut mending = Mending { lower: self.lower, fd: &fd, tags, header, key, sparse: false };
+        let mut mending = Mending { lower: self.lower, fd: &fd, tags, header, key, torn, sparse: false };
         if mending.mend(&stat, recent)? {
             let len = mending.header.slot.sealed_len;
             log::warn!("{}: sealed at {len} bytes after a crash", path.display());
@@ -185,6 +186,8 @@ struct Mending<'a> {
     tags: TagCache,
     header: Header,
     key: Arc<FileKey>,
+    /// The header's other slot is not authentic; the next one takes its place.
+    torn: bool,
     /// Holes were found, or made.
     sparse: bool,
 }
@@ -226,7 +229,7 @@ impl Mending<'_> {
         }
         let slot = &self.header.slot;
         let exact = plain_len(stat.size) == Some(len);
-        if exact && slot.sealed_len == len && (slot.sparse || !self.sparse) && !forgotten {
+        if exact && slot.sealed_len == len && (slot.sparse || !self.sparse) && !forgotten && !self.torn {
             return Ok(false);
         }
         if !exact {

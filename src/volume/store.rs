@@ -254,7 +254,7 @@ pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::
         return Err(crate::keys::Error::new(crate::keys::ErrorKind::Unsuitable, why).into());
     }
     let slot = Slot {
-        generation: 2,
+        generation: header::FIRST_GENERATION,
         sealed_len: 0,
         durable_len: 0,
         sparse: false,

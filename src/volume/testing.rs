@@ -156,8 +156,13 @@ impl Session {
     }
 
     pub fn open(&self, name: &str) -> Result<Arc<File>> {
+        self.open_with(name, libc::O_RDWR)
+    }
+
+    /// As [`Session::open`], with other flags for the lower file.
+    pub fn open_with(&self, name: &str, flags: i32) -> Result<Arc<File>> {
         let stat = self.lower.stat(&self.root, OsStr::new(name))?;
-        let open = || self.lower.open(&self.root, OsStr::new(name), libc::O_RDWR, 0);
+        let open = || self.lower.open(&self.root, OsStr::new(name), flags, 0);
         self.store.open((stat.dev, stat.ino), Arc::new(Fixed(name.into())), &open)
     }
 

@@ -282,7 +282,10 @@ impl File {
             return Ok(());
         }
         inner.slot.sparse = true;
-        self.write_slot(&mut inner, key)?;
+        if let Err(e) = self.write_slot(&mut inner, key) {
+            inner.slot.sparse = false;
+            return Err(e);
+        }
         drop(inner);
         self.touched();
         Ok(())

@@ -104,11 +104,13 @@ impl File {
 
     /// Writes the next slot, telling the lower file's length.
     pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
-        inner.slot.generation += 1;
-        inner.slot.sealed_len = inner.sealable_len();
-        inner.slot.durable_len = inner.durable_len;
-        let (sector, at) = self.encode_slot(&inner.slot, key);
+        let generation = inner.slot.generation + 1;
+        let (sealed_len, durable_len) = (inner.sealable_len(), inner.durable_len);
+        let slot = Slot { generation, sealed_len, durable_len, ..inner.slot.clone() };
+        let (sector, at) = self.encode_slot(&slot, key);
+        // A slot that could not be written is tried again in the same sector: the other is all there is meanwhile.
         self.store.lower.pwrite(&self.fd, &sector, at)?;
+        inner.slot = slot;
         inner.slot_dirty = false;
         inner.pristine = false;
         Ok(())

@@ -298,3 +298,40 @@ fn a_read_that_took_until_its_key_was_gone_asks_again() {
         assert!(matches!(reader.join().expect("no panic"), Err(Error::Key(_))));
     });
 }
+
+#[test]
+fn a_slot_that_could_not_be_written_leaves_the_other_one_alone() {
+    let scratch = Scratch::new(true);
+    let session = scratch.open();
+    let file = session.create("f");
+    file.write(0, &[1; 10_000]).expect("writes");
+    file.sync(true).expect("syncs");
+    drop(file);
+    session.store.checkpoint().expect("a checkpoint");
+    let file = session.open_with("f", libc::O_RDONLY).expect("opens");
+    let before = file.slot();
+    for _ in 0..2 {
+        assert!(file.punch(0, 4096).is_err(), "the descriptor takes no writes");
+        assert_eq!(file.slot(), before);
+    }
+}
+
+#[test]
+fn recovery_writes_a_torn_slot_anew() {
+    let scratch = Scratch::new(true);
+    let session = scratch.open();
+    let file = session.create("f");
+    file.write(0, &[1; 10_000]).expect("writes");
+    file.sync(true).expect("syncs");
+    let generation = file.slot().generation;
+    std::mem::forget((file, session));
+    let path = scratch.dir.join("f");
+    let mut lower = std::fs::read(&path).expect("reads");
+    let older = (generation as usize + 1) % 2 * 512;
+    lower[older + 490] ^= 1;
+    std::fs::write(&path, &lower).expect("writes");
+    let session = scratch.open();
+    assert_eq!(session.recovered.map(|r| (r.mended, r.damaged)), Some((1, 0)));
+    let file = session.open("f").expect("opens by the strict rule");
+    assert_eq!(content(&file).expect("reads"), [1; 10_000]);
+}
