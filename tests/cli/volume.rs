@@ -218,8 +218,8 @@ fn a_sound_volume_checks_clean() {
 #[test]
 fn each_damaged_file_is_named() {
     let filled = Filled::new();
-    filled.flip("docs/plan", 4096 * 3 + 7);
-    assert_eq!(filled.damage(), one("file", "/docs/plan"), "a block");
+    filled.flip("docs/twin", 4096 * 3 + 7);
+    assert_eq!(filled.damage(), one("file", "/docs/twin"), "a block");
     let output = filled.home.run(&["check", &filled.lower]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("1 block does not authenticate: 2"), "{text}");
