@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 pub const CONTEXT_MAX: usize = 8192;
 
 /// The names and values that a ciphertext is bound to. Never secret: it may appear in logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct EncryptionContext {
     pairs: BTreeMap<String, String>,
 }
@@ -27,6 +28,11 @@ impl EncryptionContext {
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> EncryptionContext {
         self.pairs.insert(name.into(), value.into());
         self
+    }
+
+    /// Whether there are no pairs.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
     }
 
     /// The pairs, by name.

@@ -3,9 +3,11 @@
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
-//! `context`, `due`, `grant`, `key`, `principal`, `settings`, `spec`, `state`.
+//! `context`, `due`, `grant`, `key`, `principal`, `settings`, `spec`, `state`, and the [`audit`] log that a service
+//! keeps.
 
 mod arn;
+pub mod audit;
 mod authorize;
 mod blob;
 mod call;
@@ -134,6 +136,11 @@ impl Kms {
     /// kept, must not serve any longer. Cheap.
     pub fn outages(&self) -> u64 {
         self.core.outages()
+    }
+
+    /// The key of the audit logs of services on this keystore.
+    pub fn audit_key(&self) -> audit::ChainKey {
+        self.core.store.lock().keystore.vault().audit_key()
     }
 
     /// The ways to unlock the keystore.

@@ -32,6 +32,7 @@ pub(super) use rows::{Item, Rows, Write};
 pub(super) use seal::{Manifest, RowDigest};
 
 use super::arn::KeyId;
+use super::audit::ChainKey;
 use super::clock::Timestamp;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::random;
@@ -55,6 +56,11 @@ impl Vault {
     fn new(path: &Path, id: [u8; 16], root: Key) -> Vault {
         let seals = Seals::new(path.to_owned(), id, &root);
         Vault { path: path.to_owned(), id, root, seals }
+    }
+
+    /// The key of the audit logs of services on this keystore.
+    pub(super) fn audit_key(&self) -> ChainKey {
+        ChainKey::derive(&self.root)
     }
 
     /// Seals the root key under `unlock`, as slot `id`. A passphrase takes about a second: to find its cost, unless
