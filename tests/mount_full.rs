@@ -155,3 +155,29 @@ fn a_file_that_could_not_be_written_can_be_cut_and_written_again() {
     let filled = fill(&path, 1);
     assert!(filled > 10 * MIB, "the space of a cut file did not come back: {filled} bytes");
 }
+
+/// Lower directories that run full at each step of making a volume, then with room.
+#[test]
+fn an_init_that_found_no_room_leaves_nothing_behind_and_can_be_repeated() {
+    need_root();
+    let volume = Volume::bare();
+    volume.keystore_create();
+    let lower = volume.lower();
+    let mount = |options: &str| {
+        ok(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&lower));
+    };
+    // The journal's directory and state, the root's record, the config: an inode each, beside the root's own.
+    let limits = ["nr_inodes=1", "nr_inodes=2", "nr_inodes=3", "nr_inodes=4", "size=4k", "size=8k"];
+    for limit in limits {
+        mount(limit);
+        let output = volume.kmsfs("init").arg(&lower).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
+        assert!(said.contains("No space left on device"), "{limit}: {said}");
+        assert_eq!(fs::read_dir(&lower).unwrap().count(), 0, "{limit}");
+        ok(Command::new("mount").args(["-o", "remount,size=64k,nr_inodes=10"]).arg(&lower));
+        volume.init(&[]);
+        volume.assert_clean();
+        ok(Command::new("umount").arg(&lower));
+    }
+}

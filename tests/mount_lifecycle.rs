@@ -193,8 +193,11 @@ fn a_mount_in_the_background_answers_when_the_command_returns() {
     let volume = Volume::unmounted();
     let mut command = volume.kmsfs("mount");
     command.arg("--log-file").arg(volume.scratch("log")).arg(volume.lower()).arg(volume.mnt());
-    ok(command.stdin(Stdio::null()));
+    let said = ok(command.arg("--json").stdin(Stdio::null()));
     fs::write(volume.path("file"), b"at once").unwrap();
+    let result: serde_json::Value =
+        serde_json::from_str(&said).expect("one JSON document on standard output");
+    assert_eq!(result["mount_point"].as_str(), volume.mnt().to_str());
     ok(volume.kmsfs("umount").arg(volume.mnt()));
     assert!(!is_mount_point(&volume.mnt()));
     assert_journal_empty(&volume);
@@ -211,6 +214,19 @@ fn a_mount_in_the_background_reports_its_failure_to_the_caller() {
     let refused = volume.refused_mount(&mut command);
     assert_eq!(refused.status.code(), Some(WRONG_SECRET), "{}", message(&refused));
     assert!(!is_mount_point(&volume.mnt()));
+}
+
+#[test]
+fn a_refusal_of_the_kms_keeps_its_name_on_the_way_out_of_the_background() {
+    let volume = Volume::bare();
+    volume.keystore_create();
+    ok(volume.kmsfs("key").args(["create", "--alias", "alias/off"]));
+    volume.init(&["--key", "alias/off"]);
+    ok(volume.kmsfs("key").args(["disable", "alias/off"]));
+    let mut command = volume.kmsfs("mount");
+    let refused = volume.refused_mount(command.arg("--json").arg(volume.lower()).arg(volume.mnt()));
+    let said: serde_json::Value = serde_json::from_slice(&refused.stderr).expect("one JSON document");
+    assert_eq!((&said["name"], &said["exit_code"]), (&"DisabledException".into(), &9.into()), "{said}");
 }
 
 #[test]
@@ -277,6 +293,39 @@ fn mount_kmsfs_takes_the_arguments_of_mount_and_fstab() {
     fs::write(volume.path("file"), b"through the helper").unwrap();
     ok(volume.kmsfs("umount").arg(volume.mnt()));
     assert_journal_empty(&volume);
+}
+
+/// In a mount namespace where mount(8) finds no helper but ours, which docs/cli.md says how to install: once by type,
+/// once from an fstab. `$1` is the program, `$2` the lower directory, `$3` the mount point, `$4` the options.
+const BY_MOUNT: &str = r#"
+mount -t tmpfs tmpfs /sbin
+ln -s "$1" /sbin/mount.fuse.kmsfs
+fstab=$(mktemp -p /sbin); printf '%s %s fuse.kmsfs %s 0 0\n' "$2" "$3" "$4" >"$fstab"
+by_type() { mount -t fuse.kmsfs -o "$4" "$2" "$3"; }
+by_fstab() { mount -T "$fstab" "$3"; }
+for way in by_type by_fstab; do
+    "$way" "$@"
+    [ "$(findmnt -n -o FSTYPE "$3")" = fuse.kmsfs ]
+    echo "$way" >"$3/file"
+    "$1" umount "$3"
+done
+"#;
+
+#[test]
+fn mount_8_finds_the_program_wherever_it_is_through_a_link() {
+    need_root();
+    let volume = Volume::unmounted();
+    let options = format!(
+        "noatime,keystore={},passphrase_file={},log_file={}",
+        volume.keystore().display(),
+        volume.passphrase_file().display(),
+        volume.scratch("log").display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "--propagation=private", "bash", "-euc", BY_MOUNT, "sh"]).arg(program());
+    ok(command.arg(volume.lower()).arg(volume.mnt()).arg(options).env("XDG_RUNTIME_DIR", volume.home()));
+    assert_journal_empty(&volume);
+    volume.assert_clean();
 }
 
 /// In a mount namespace of its own, where every user may open the FUSE device as on a machine with udev.

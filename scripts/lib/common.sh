@@ -31,8 +31,14 @@ as_root() {
 }
 
 need_rust() {
-    has cargo || die "Rust is not installed; rust-toolchain is described in README.md, https://rustup.rs installs it"
-    has cc || install_packages gcc libc6-dev
+    local least found
+    least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$PROJECT/Cargo.toml")
+    has cargo || die "Rust $least or newer is needed, and there is none; https://rustup.rs installs it"
+    found=$(cargo --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' "$least" "$found" | sort -V | head -n 1)" = "$least" ] ||
+        die "Rust $least or newer is needed, and this is $found; https://rustup.rs installs it"
+    # A compiler alone does not do: gcc is also found without what it links programs with.
+    cc -x c -o /dev/null - <<<'int main(void) { return 0; }' >/dev/null 2>&1 || install_packages gcc libc6-dev
 }
 
 # install_packages NAME...: Debian packages, without questions.
@@ -44,7 +50,8 @@ install_packages() {
         as_root apt-get update -qq
         APT_UPDATED=1
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >/dev/null
 }
 
 # need_commands COMMAND=PACKAGE...: installs the packages of those commands that are not there.

@@ -32,7 +32,9 @@ block, and names each damaged file by its plaintext path as far as that can be
 known. It repairs nothing. A volume that was not closed is first recovered, just
 as by mounting it. A mounted volume is refused: unmount it first.
 
-Ends with 14 if anything is wrong. Progress is shown on a terminal only.
+Ends with 14 if anything is wrong. An entry that is not kmsfs's at all, neither
+by its name nor by its content, is listed as foreign and is no damage. Progress
+is shown on a terminal only.
 
 Examples:
   kmsfs check ~/vault.enc
@@ -146,6 +148,16 @@ fn print(report: &Report) -> Result<(), Failure> {
     for problem in &report.problems {
         output::line(format_args!("{}", describe(problem)))?;
     }
+    for foreign in &report.foreign {
+        let lower = output::printable(&foreign.lower.display().to_string());
+        output::line(format_args!("foreign lower {lower}: not made by kmsfs"))?;
+    }
+    if !report.foreign.is_empty() {
+        output::note(format_args!(
+            "Foreign entries are hidden in the mount, and a directory that holds one cannot be removed there \
+             (\"Directory not empty\"). Move them out of the lower directory."
+        ));
+    }
     let state = if report.problems.is_empty() { "all verified" } else { "the rest verified" };
     output::line(format_args!(
         "{} in {}, {}, {}, {}: {state}",
@@ -169,10 +181,20 @@ fn report_json(lower: &Path, volume: &Volume, report: &Report, recovered: bool) 
             })
         })
         .collect();
+    let foreign: Vec<_> = report
+        .foreign
+        .iter()
+        .map(|foreign| {
+            json!({
+                "directory": foreign.directory.as_ref().map(|path| path.display().to_string()),
+                "lower": foreign.lower.display().to_string(),
+            })
+        })
+        .collect();
     json!({
         "lower": lower, "volume": show::hex(volume.config.volume_id()), "clean": problems.is_empty(),
         "directories": report.directories, "files": report.files, "symlinks": report.symlinks,
         "others": report.others, "bytes": report.bytes, "leftovers": report.leftovers,
-        "recovered": recovered, "problems": problems,
+        "recovered": recovered, "foreign": foreign, "problems": problems,
     })
 }

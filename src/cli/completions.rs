@@ -2,8 +2,9 @@
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use serde_json::json;
 
-use super::{Cli, Failure, output};
+use super::{Cli, Failure, Global, output};
 
 /// Arguments of `kmsfs completions`.
 #[derive(Debug, clap::Args)]
@@ -21,8 +22,12 @@ pub struct Args {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "kmsfs", &mut script);
+    if global.json {
+        let script = String::from_utf8_lossy(&script);
+        return output::json(&json!({ "shell": args.shell.to_string(), "script": script }));
+    }
     output::bytes(&script)
 }

@@ -76,7 +76,7 @@ pub struct Failure {
     exit: Exit,
     message: String,
     hint: Option<String>,
-    name: Option<&'static str>,
+    name: Option<String>,
     quiet: bool,
 }
 
@@ -98,8 +98,8 @@ impl Failure {
     }
 
     /// Adds the error's name in AWS KMS, for scripts and for those who know it from there.
-    pub fn named(mut self, name: &'static str) -> Failure {
-        self.name = Some(name);
+    pub fn named(mut self, name: impl Into<String>) -> Failure {
+        self.name = Some(name.into());
         self
     }
 
@@ -130,8 +130,8 @@ impl Failure {
     }
 
     /// The error's name in AWS KMS, if the KMS refused.
-    pub fn name(&self) -> Option<&'static str> {
-        self.name
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// What to do next, if there is something.
@@ -154,7 +154,11 @@ impl From<keys::Error> for Failure {
             Unavailable => Exit::Unavailable,
             Invalid => Exit::BadVolume,
         };
-        Failure::new(exit, err)
+        let failure = Failure::new(exit, err.message());
+        match err.name() {
+            Some(name) => failure.named(name),
+            None => failure,
+        }
     }
 }
 

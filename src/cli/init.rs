@@ -1,7 +1,8 @@
 //! `kmsfs init`: a new volume, and the keystore with it where there is none.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{DirBuilder, File},
+    io::ErrorKind,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,7 @@ use crate::{
     crypto::Cipher,
     keys::LocalProvider,
     kms::{DEFAULT_ALIAS, Kms},
-    volume::{Volume, config::CONFIG},
+    volume::{self, Volume, config::CONFIG},
 };
 
 /// Where the keys of a volume come from; the keystore's place is the user's affair, not the volume's.
@@ -92,20 +93,18 @@ fn keystore(args: &Args, global: &Global) -> Result<Kms, Failure> {
 }
 
 fn refuse_occupied(lower: &Path) -> Result<(), Failure> {
-    let entries = match fs::read_dir(lower) {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(err) => return Err(Failure::io("use the directory", lower, &err)),
-    };
-    if lower.join(CONFIG).symlink_metadata().is_ok() {
-        let message = format!("{} is a volume already", lower.display());
-        return Err(Failure::new(Exit::NotEmpty, message).hint("To see what it is: kmsfs info"));
+    match Volume::occupant(lower) {
+        Ok(None) => Ok(()),
+        Ok(Some(name)) if name == CONFIG => {
+            let message = format!("{} is a volume already", lower.display());
+            Err(Failure::new(Exit::NotEmpty, message).hint("To see what it is: kmsfs info"))
+        }
+        Ok(Some(_)) => Err(Failure::new(Exit::NotEmpty, format_args!("{} is not empty", lower.display()))
+            .hint("A volume begins in an empty directory; copy files into its mount afterwards.")),
+        Err(volume::Error::Os(err)) if err.kind() == ErrorKind::NotFound => Ok(()),
+        Err(volume::Error::Os(err)) => Err(Failure::io("use the directory", lower, &err)),
+        Err(err) => Err(err.into()),
     }
-    if entries.count() > 0 {
-        return Err(Failure::new(Exit::NotEmpty, format_args!("{} is not empty", lower.display()))
-            .hint("A volume begins in an empty directory; copy files into its mount afterwards."));
-    }
-    Ok(())
 }
 
 /// Makes the directory, for its owner alone, and its name durable.

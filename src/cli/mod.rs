@@ -106,7 +106,7 @@ impl Command {
             Command::Check(args) => check::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
-            Command::Completions(args) => completions::run(args),
+            Command::Completions(args) => completions::run(args, global),
         }
     }
 }

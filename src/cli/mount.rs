@@ -6,17 +6,18 @@ mod relay;
 mod request;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, Failure, Global, access, secret::UnlockArgs};
+use super::{Exit, Failure, Global, access, output, secret::UnlockArgs};
 use crate::fuse::control::{self, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
-use crate::fuse::sys;
+use crate::fuse::{mountinfo, sys};
 use background::Ready;
 use open::OpenVolume;
 use request::Request;
@@ -87,7 +88,18 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     if request.foreground {
         return serve(&request, point, Ready::foreground(request.log_file.as_deref())?);
     }
-    background::run(request.log_file.as_deref(), |ready| serve(&request, point, ready))
+    let mount_point = mountinfo::resolve(&request.mount_point)
+        .map_err(|e| Failure::io("find", &request.mount_point, &e))?;
+    background::run(request.log_file.as_deref(), |ready| serve(&request, point, ready))?;
+    answers(&request, &mount_point)
+}
+
+/// The command's result, once the mount answers.
+fn answers(request: &Request, mount_point: &Path) -> Result<(), Failure> {
+    match request.global.json {
+        true => output::json(&json!({ "lower": request.lower, "mount_point": mount_point })),
+        false => Ok(()),
+    }
 }
 
 /// Opens, mounts, reports that the mount answers, serves until it ends, closes.
@@ -100,7 +112,12 @@ fn serve(request: &Request, point: Point, ready: Ready) -> Result<(), Failure> {
         .map_err(|e| Failure::new(Exit::Failure, format_args!("cannot catch signals: {e}")))?;
     let session = begin(request, point, &volume)?;
     obey(signals, session.stopper());
-    let served = announce(request, &session, &volume).and_then(|control| Ok((control, ready.report()?)));
+    let served = announce(request, &session, &volume).and_then(|control| {
+        if request.foreground {
+            answers(request, session.mounted().point())?;
+        }
+        Ok((control, ready.report()?))
+    });
     let (control, relay) = match served {
         Ok(served) => served,
         Err(failure) => {

@@ -20,21 +20,48 @@ pub enum ErrorKind {
 }
 
 /// An error from a key provider or the data-key cache. Cheap to clone: every waiter of one call gets it.
+///
+/// Shown as "{name}: {message}" where the KMS gave it a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
+    name: Option<String>,
     message: String,
 }
 
 impl Error {
     /// An error of `kind`; `message` names the key, what happened and what to do.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Error {
-        Error { kind, message: message.to_string() }
+        Error { kind, name: None, message: message.to_string() }
+    }
+
+    /// Adds the name that the KMS gives this error, as in `DisabledException`.
+    pub fn named(mut self, name: impl Into<String>) -> Error {
+        self.name = Some(name.into());
+        self
     }
 
     /// What went wrong, as far as a caller can act on it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The KMS's name for this error, if it was the KMS that refused.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What happened, without the name.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }

@@ -54,16 +54,18 @@ impl KeyProvider for LocalProvider {
             self.kms.service_key()?;
         }
         let key = self.kms.describe_key(&Call::filesystem(), name)?;
-        let hint = match key.state {
+        let (name, hint) = match key.state {
             KeyState::Enabled => {
                 let id = *key.id.as_bytes();
                 return Ok(KeyInfo { arn: key.arn, id, state: key.state, spec: key.spec, usage: key.usage });
             }
-            KeyState::Disabled => "is disabled: enable it first",
-            KeyState::PendingImport => "has no key material: import it first",
-            KeyState::PendingDeletion => "is pending deletion: cancel the deletion and enable it first",
+            KeyState::Disabled => ("DisabledException", "is disabled: enable it first"),
+            KeyState::PendingImport => ("KMSInvalidStateException", "has no key material: import it first"),
+            KeyState::PendingDeletion => {
+                ("KMSInvalidStateException", "is pending deletion: cancel the deletion and enable it first")
+            }
         };
-        Err(Error::new(ErrorKind::Disabled, format_args!("{} {hint}", key.arn)))
+        Err(Error::new(ErrorKind::Disabled, format_args!("{} {hint}", key.arn)).named(name))
     }
 
     fn description(&self) -> String {
@@ -82,7 +84,7 @@ impl From<crate::kms::Error> for Error {
             Kms::NotFound(_) | Kms::InvalidArn(_) => ErrorKind::NotFound,
             _ => ErrorKind::Unavailable,
         };
-        Error::new(kind, format_args!("{}: {error}", error.name()))
+        Error::new(kind, &error).named(error.name())
     }
 }
 

@@ -106,7 +106,7 @@ impl<'a> KeyRef<'a> {
 }
 
 /// Checks the name of an alias that a customer wants to make or change.
-pub(super) fn check_alias_name(name: &str) -> Result<()> {
+pub fn check_alias_name(name: &str) -> Result<()> {
     let Some(rest) = name.strip_prefix(ALIAS) else {
         return Err(Error::Validation(format!("alias name '{name}' does not begin with {ALIAS}")));
     };

@@ -30,7 +30,7 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-pub use arn::{DEFAULT_ALIAS, KeyId};
+pub use arn::{DEFAULT_ALIAS, KeyId, check_alias_name};
 pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
 pub use call::{Call, Caller, Principal};
 pub use clock::{Clock, SystemClock, Timestamp};

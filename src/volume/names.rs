@@ -35,6 +35,8 @@ pub const RESERVED: &str = "kmsfs.";
 pub const LONG: &str = "kmsfs.long.";
 /// Ends a sidecar's name.
 pub const SIDECAR: &str = ".name";
+/// Where ext4 and others keep what their own check finds: no entry of a volume in the root of such a filesystem.
+pub const LOST_FOUND: &str = "lost+found";
 /// Longest content of a sidecar, in bytes.
 pub const SIDECAR_MAX: usize = encoded_len(NAME_MAX + TAG_LEN);
 

@@ -3,18 +3,19 @@
 //! Opening is one fixed order: config, volume key, MAC, lock, journal, recovery. Nothing of the volume is
 //! believed before the config's MAC holds, and nothing is served before a crash is made good.
 
-use super::config::{Config, Settings};
+use super::config::{CONFIG, Config, Settings};
 use super::dirrec::{RECORD, Record};
 use super::journal::{Journal, Opened, State};
 use super::keys::{VolumeKeys, journal_key};
 use super::lower::{Fd, Lower, SystemLower, open_root};
+use super::names::LOST_FOUND;
 use super::recover::{Recovery, RecoveryReport};
 use super::replay::{ReplayReport, replay};
 use super::store::FileStore;
 use super::{Error, Result};
-use crate::crypto::{Cipher, random};
+use crate::crypto::{Cipher, Key, random};
 use crate::keys::{CacheLimits, Context, KeyProvider, Keyring, Purpose};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -78,31 +79,41 @@ impl Volume {
         cmk: &str,
         cipher: Cipher,
     ) -> Result<Config> {
-        let lower = SystemLower;
-        let root = open_root(dir)?;
-        // A freshly made filesystem is not empty: ext4 keeps a place for fsck in it.
-        let ignored = [".", "..", "lost+found"].map(OsStr::new);
-        if let Some(entry) = lower.read_dir(&root)?.iter().find(|e| !ignored.contains(&e.name.as_os_str())) {
-            let what =
-                if entry.name == super::config::CONFIG { "is a volume already" } else { "is not empty" };
+        if let Some(name) = Volume::occupant(dir)? {
+            let what = if name == CONFIG { "is a volume already" } else { "is not empty" };
             return Err(Error::Volume(format!(
                 "{} {what}: a new volume wants an empty directory",
                 dir.display()
             )));
         }
+        let lower = SystemLower;
+        let root = open_root(dir)?;
         let info = provider.resolve(cmk)?;
         let volume_id = random::array::<16>();
         let context = Context { volume: volume_id, purpose: Purpose::Volume };
         let (volume_key, wrapped) = provider.generate(&info.arn, &context)?;
-        let keys = VolumeKeys::new(&volume_key, volume_id);
-        Journal::create(&lower, &root, &journal_key(&volume_key))?;
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-        let record = lower.open(&root, OsStr::new(RECORD), flags, 0o400)?;
-        lower.pwrite(&record, &keys.seal_record(&Record::root()), 0)?;
-        lower.fsync(&record)?;
-        lower.fsync(&root)?;
         let settings = Settings { volume_id, cipher, kms: kms.to_owned(), cmk: info.arn, wrapped };
-        Config::create(&lower, &root, settings, &volume_key)
+        let made = lay_out(&lower, &root, settings, &volume_key);
+        match &made {
+            // What was there before, another process is making just now.
+            Err(Error::Os(e)) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(_) => take_back(&lower, &root),
+            Ok(_) => {}
+        }
+        made
+    }
+
+    /// An entry that keeps `dir` from becoming a volume: its config if it is one already.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no `dir`, and other errors of the lower filesystem.
+    pub fn occupant(dir: &Path) -> Result<Option<OsString>> {
+        // A freshly made filesystem is not empty.
+        let ignored = [".", "..", LOST_FOUND].map(OsStr::new);
+        let entries = SystemLower.read_dir(&open_root(dir)?)?.into_iter().map(|entry| entry.name);
+        let mut there: Vec<_> = entries.filter(|name| !ignored.contains(&name.as_os_str())).collect();
+        there.sort_by_key(|name| name != CONFIG);
+        Ok(there.into_iter().next())
     }
 
     /// Opens the volume in `dir`, through the calls of `lower`, with keys from `provider`.
@@ -122,10 +133,7 @@ impl Volume {
         let context = Context { volume: *unverified.volume_id(), purpose: Purpose::Volume };
         let volume_key = match provider.unwrap_key(unverified.wrapped(), &context) {
             Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => {
-                return Err(Error::corrupt(
-                    super::config::CONFIG,
-                    format_args!("the volume key does not unwrap: {e}"),
-                ));
+                return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
             }
             other => other?,
         };
@@ -142,11 +150,33 @@ impl Volume {
     }
 }
 
+/// Writes all that makes an empty directory a volume, the config last.
+fn lay_out(lower: &dyn Lower, root: &Fd, settings: Settings, volume_key: &Key) -> Result<Config> {
+    let keys = VolumeKeys::new(volume_key, settings.volume_id);
+    Journal::create(lower, root, &journal_key(volume_key))?;
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let record = lower.open(root, OsStr::new(RECORD), flags, 0o400)?;
+    lower.pwrite(&record, &keys.seal_record(&Record::root()), 0)?;
+    lower.fsync(&record)?;
+    lower.fsync(root)?;
+    Config::create(lower, root, settings, volume_key)
+}
+
+/// Removes what a failed [`lay_out`] has made, so that the directory is empty for the next try. Best effort: the
+/// first failure is the one to report, and a volume that has its config is left alone.
+fn take_back(lower: &dyn Lower, root: &Fd) {
+    let absent = |e: std::io::Error| e.raw_os_error() == Some(libc::ENOENT);
+    if lower.stat(root, OsStr::new(CONFIG)).is_err_and(absent) {
+        let _ = lower.unlink(root, OsStr::new(RECORD));
+        let _ = Journal::remove(lower, root);
+    }
+}
+
 /// Locks the volume, replays its journal and mends what a dead session left behind.
 fn open_journal(
     lower: &Arc<dyn Lower>,
     root: &Fd,
-    key: crate::crypto::Key,
+    key: Key,
     keyring: &Keyring,
     power: bool,
 ) -> Result<(Journal, Option<Recovered>)> {

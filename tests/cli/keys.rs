@@ -66,6 +66,49 @@ fn errors_are_json_too_where_asked() {
 }
 
 #[test]
+fn a_malformed_alias_makes_no_key() {
+    let home = Home::new();
+    for (alias, error) in [
+        ("work", "ValidationException"),
+        ("alias/a b", "InvalidAliasNameException"),
+        ("alias/kmsfs/mine", "InvalidAliasNameException"),
+    ] {
+        let err = home.fails(10, &["key", "create", "--alias", alias]);
+        assert!(err.contains(error), "{err}");
+    }
+    assert_eq!(home.json(&["key", "list"])["Keys"], serde_json::json!([]));
+}
+
+#[test]
+fn every_change_of_a_key_has_a_json_result() {
+    let home = Home::new();
+    let key = home.key();
+    let arn = &home.json(&["key", "describe", &key])["KeyMetadata"]["Arn"];
+    let key = key.as_str();
+    for (args, state) in [
+        (&["key", "update-description", key, "new words"][..], "Enabled"),
+        (&["key", "tag", key, "a=1"], "Enabled"),
+        (&["key", "untag", key, "a"], "Enabled"),
+        (&["key", "rotation", "enable", key], "Enabled"),
+        (&["key", "rotation", "disable", key], "Enabled"),
+        (&["key", "disable", key], "Disabled"),
+        (&["key", "enable", key], "Enabled"),
+    ] {
+        let result = home.json(args);
+        assert_eq!((&result["KeyId"], &result["KeyState"]), (arn, &state.into()), "{args:?}");
+    }
+    for (args, target) in [
+        (&["key", "alias", "create", "alias/a", key][..], Some(key)),
+        (&["key", "alias", "update", "alias/a", key], Some(key)),
+        (&["key", "alias", "delete", "alias/a"], None),
+    ] {
+        let result = home.json(args);
+        assert_eq!((result["AliasName"].as_str(), result["TargetKeyId"].as_str()), (Some("alias/a"), target));
+    }
+    assert!(home.json(&["completions", "bash"])["script"].as_str().unwrap().contains("complete"));
+}
+
+#[test]
 fn deletion_waits_and_can_be_cancelled() {
     let home = Home::new();
     let key = home.key();

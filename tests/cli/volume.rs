@@ -17,9 +17,9 @@ use kmsfs::{
     kms::{self, Kms, keystore::Unlock},
     volume::{self, Volume, lower::SystemLower},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Home, PASSPHRASE, failed};
+use crate::support::{Home, PASSPHRASE, failed, text};
 
 const ME: Caller = Caller { uid: 0, gid: 0, pid: 0 };
 
@@ -169,7 +169,12 @@ fn a_volume_takes_the_named_key_if_it_can_serve() {
     home.ok(&["key", "disable", "alias/work"]);
     let err = home.fails(9, &["init", "--key", "alias/work", &home.arg("a")]);
     assert!(err.contains("disabled"), "{err}");
-    home.fails(9, &["init", "--key", "alias/none", &home.arg("b")]);
+    for (key, error) in [("alias/work", "DisabledException"), ("alias/none", "NotFoundException")] {
+        let err = home.fails(9, &["init", "--json", "--key", key, &home.arg("b")]);
+        let err: Value = serde_json::from_str(&err).expect("one JSON document on standard error");
+        assert_eq!(err["name"], error);
+        assert!(!err["error"].as_str().unwrap().contains(error), "the name is told once: {err}");
+    }
     home.ok(&["key", "enable", "alias/work"]);
     for cipher in ["aes-256-gcm-siv", "aes-256-gcm", "chacha20-poly1305"] {
         let lower = home.arg(cipher);
@@ -249,11 +254,6 @@ fn cut_and_swapped_files_are_found() {
 #[test]
 fn damaged_names_records_and_links_are_found() {
     let filled = Filled::new();
-    let lower = Path::new(&filled.lower);
-    fs::write(lower.join("README"), "planted").unwrap();
-    assert_eq!(filled.damage(), [("name".to_owned(), None)], "a planted file");
-    fs::remove_file(lower.join("README")).unwrap();
-
     let (docs, other) = (&filled.places["docs"], &filled.places["other"]);
     let (record, foreign) =
         (fs::read(docs.join("kmsfs.dir")).unwrap(), fs::read(other.join("kmsfs.dir")).unwrap());
@@ -280,6 +280,37 @@ fn damaged_names_records_and_links_are_found() {
     fs::remove_file(format!("{long}.name")).unwrap();
     let found = filled.damage();
     assert_eq!(found.len(), 1, "a long name without its sidecar: {found:?}");
+}
+
+#[test]
+fn what_is_not_kmsfs_s_is_foreign_and_no_damage() {
+    let filled = Filled::new();
+    let (lower, docs) = (Path::new(&filled.lower), &filled.places["docs"]);
+    fs::create_dir(lower.join("lost+found")).unwrap();
+    assert_eq!(filled.home.json(&["check", &filled.lower])["foreign"], json!([]), "ext4's own directory");
+    fs::write(docs.join("README"), "planted").unwrap();
+    // Of the length and alphabet of a name of ours.
+    fs::write(lower.join("e3b0c44298fc1c149afbf4c8996fb924"), "").unwrap();
+    fs::create_dir(lower.join(".Trash-0")).unwrap();
+    fs::write(lower.join(".Trash-0/file"), "not looked at").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", docs.join("passwd")).unwrap();
+    let report = filled.home.json(&["check", &filled.lower]);
+    assert_eq!((&report["clean"], &report["problems"]), (&json!(true), &json!([])));
+    let found: Vec<_> = report["foreign"].as_array().unwrap().iter().collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[0], &json!({ "directory": "/", "lower": ".Trash-0" }));
+    assert_eq!(found.iter().filter(|entry| entry["directory"] == "/docs").count(), 2);
+
+    let output = filled.home.run(&["check", &filled.lower]);
+    assert_eq!(output.status.code(), Some(0));
+    let (result, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(result.contains("foreign lower .Trash-0:") && result.contains("all verified"), "{result}");
+    assert!(notes.contains("Move them out"), "{notes}");
+
+    // A file of ours under a name that kmsfs did not give, as sync programs leave it, is not foreign.
+    let plan = &filled.places["docs/plan"];
+    fs::copy(plan, lower.join("plan (conflicted copy)")).unwrap();
+    assert_eq!(filled.damage(), [("name".to_owned(), None)]);
 }
 
 #[test]

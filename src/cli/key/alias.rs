@@ -42,10 +42,29 @@ pub struct AliasArgs {
 /// Runs a command below `kmsfs key alias`.
 pub fn run(kms: &Kms, command: &Command, json: bool) -> Result<(), Failure> {
     match command {
-        Command::Create(args) => Ok(kms.create_alias(&OPERATOR, &args.alias, &key_id(kms, &args.key)?)?),
-        Command::Update(args) => Ok(kms.update_alias(&OPERATOR, &args.alias, &key_id(kms, &args.key)?)?),
-        Command::Delete { alias } => Ok(kms.delete_alias(&OPERATOR, alias)?),
+        Command::Create(args) => {
+            let id = key_id(kms, &args.key)?;
+            kms.create_alias(&OPERATOR, &args.alias, &id)?;
+            done(&args.alias, Some(&id), json)
+        }
+        Command::Update(args) => {
+            let id = key_id(kms, &args.key)?;
+            kms.update_alias(&OPERATOR, &args.alias, &id)?;
+            done(&args.alias, Some(&id), json)
+        }
+        Command::Delete { alias } => {
+            kms.delete_alias(&OPERATOR, alias)?;
+            done(alias, None, json)
+        }
         Command::List { key } => list(kms, key.as_deref(), json),
+    }
+}
+
+/// AWS KMS answers nothing; with `json` there is a result all the same: the alias and the key it now points to.
+fn done(alias: &str, target: Option<&str>, json: bool) -> Result<(), Failure> {
+    match json {
+        true => output::json(&json!({ "AliasName": alias, "TargetKeyId": target })),
+        false => Ok(()),
     }
 }
 

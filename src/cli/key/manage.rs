@@ -8,7 +8,7 @@ use crate::{
         Exit, Failure, output,
         show::{date, timestamp},
     },
-    kms::{CreateKey, DELETION_DAYS_DEFAULT, Kms},
+    kms::{self, CreateKey, DELETION_DAYS_DEFAULT, Kms, check_alias_name},
 };
 
 /// A command about one key.
@@ -69,14 +69,32 @@ pub fn key_id(kms: &Kms, key: &str) -> Result<String, Failure> {
     Ok(kms.describe_key(&OPERATOR, key)?.id.to_string())
 }
 
-/// `kmsfs key create`. A name that is taken is found out before there is a key.
+/// Has `change` done to the key that `key` names. AWS KMS answers nothing to such a request; with `json` the
+/// result is the key and its state, so that there is one.
+pub fn changed(
+    kms: &Kms,
+    key: &str,
+    json: bool,
+    change: impl FnOnce(&str) -> kms::Result<()>,
+) -> Result<(), Failure> {
+    let id = key_id(kms, key)?;
+    change(&id)?;
+    if !json {
+        return Ok(());
+    }
+    let key = kms.describe_key(&OPERATOR, &id)?;
+    output::json(&json!({ "KeyId": key.arn, "KeyState": show::state_name(key.state) }))
+}
+
+/// `kmsfs key create`. A name that is malformed or taken is found out before there is a key.
 pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
-    if let Some(alias) = &args.alias
-        && kms.list_aliases(&OPERATOR, None)?.iter().any(|taken| taken.name == *alias)
-    {
-        return Err(Failure::new(Exit::Refused, format_args!("{alias} exists already"))
-            .named("AlreadyExistsException")
-            .hint("Choose another alias, or point it to another key with `kmsfs key alias update`."));
+    if let Some(alias) = &args.alias {
+        check_alias_name(alias)?;
+        if kms.list_aliases(&OPERATOR, None)?.iter().any(|taken| taken.name == *alias) {
+            return Err(Failure::new(Exit::Refused, format_args!("{alias} exists already"))
+                .named("AlreadyExistsException")
+                .hint("Choose another alias, or point it to another key with `kmsfs key alias update`."));
+        }
     }
     let request = CreateKey { description: args.description.clone(), tags: tags(&args.tags) };
     let metadata = kms.create_key(&OPERATOR, request)?;
@@ -137,18 +155,18 @@ pub fn describe(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
 }
 
 /// `kmsfs key update-description`.
-pub fn update_description(kms: &Kms, args: &DescriptionArgs) -> Result<(), Failure> {
-    Ok(kms.update_key_description(&OPERATOR, &key_id(kms, &args.key)?, &args.description)?)
+pub fn update_description(kms: &Kms, args: &DescriptionArgs, json: bool) -> Result<(), Failure> {
+    changed(kms, &args.key, json, |id| kms.update_key_description(&OPERATOR, id, &args.description))
 }
 
 /// `kmsfs key disable`.
-pub fn disable(kms: &Kms, args: &KeyArg) -> Result<(), Failure> {
-    Ok(kms.disable_key(&OPERATOR, &key_id(kms, &args.key)?)?)
+pub fn disable(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    changed(kms, &args.key, json, |id| kms.disable_key(&OPERATOR, id))
 }
 
 /// `kmsfs key enable`.
-pub fn enable(kms: &Kms, args: &KeyArg) -> Result<(), Failure> {
-    Ok(kms.enable_key(&OPERATOR, &key_id(kms, &args.key)?)?)
+pub fn enable(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    changed(kms, &args.key, json, |id| kms.enable_key(&OPERATOR, id))
 }
 
 /// `kmsfs key schedule-deletion`.

@@ -1,6 +1,7 @@
 //! `kmsfs key`: the operations of the KMS, under the names people know from AWS KMS.
 //!
-//! With `--json` each command prints the document the AWS CLI prints for the same operation.
+//! With `--json` each command prints the document the AWS CLI prints for the same operation, or, where that prints
+//! nothing, the key and its state.
 
 mod alias;
 mod crypt;
@@ -100,16 +101,16 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Create(args) => manage::create(&kms, args, json),
         Command::List => manage::list(&kms, json),
         Command::Describe(args) => manage::describe(&kms, args, json),
-        Command::UpdateDescription(args) => manage::update_description(&kms, args),
-        Command::Disable(args) => manage::disable(&kms, args),
-        Command::Enable(args) => manage::enable(&kms, args),
+        Command::UpdateDescription(args) => manage::update_description(&kms, args, json),
+        Command::Disable(args) => manage::disable(&kms, args, json),
+        Command::Enable(args) => manage::enable(&kms, args, json),
         Command::ScheduleDeletion(args) => manage::schedule_deletion(&kms, args, json),
         Command::CancelDeletion(args) => manage::cancel_deletion(&kms, args, json),
         Command::Rotate(args) => rotation::rotate(&kms, args, json),
         Command::Rotation(command) => rotation::run(&kms, command, json),
         Command::Alias(command) => alias::run(&kms, command, json),
-        Command::Tag(args) => tag::tag(&kms, args),
-        Command::Untag(args) => tag::untag(&kms, args),
+        Command::Tag(args) => tag::tag(&kms, args, json),
+        Command::Untag(args) => tag::untag(&kms, args, json),
         Command::Encrypt(args) => crypt::encrypt(&kms, args, json),
         Command::Decrypt(args) => crypt::decrypt(&kms, args, json),
         Command::ReEncrypt(args) => crypt::re_encrypt(&kms, args, json),

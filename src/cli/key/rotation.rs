@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     OPERATOR,
-    manage::{KeyArg, key_id},
+    manage::{KeyArg, changed, key_id},
     show,
 };
 use crate::{
@@ -54,9 +54,9 @@ pub fn rotate(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
 pub fn run(kms: &Kms, command: &Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Enable { key, period } => {
-            Ok(kms.enable_key_rotation(&OPERATOR, &key_id(kms, key)?, *period)?)
+            changed(kms, key, json, |id| kms.enable_key_rotation(&OPERATOR, id, *period))
         }
-        Command::Disable { key } => Ok(kms.disable_key_rotation(&OPERATOR, &key_id(kms, key)?)?),
+        Command::Disable { key } => changed(kms, key, json, |id| kms.disable_key_rotation(&OPERATOR, id)),
         Command::Status { key } => status(kms, key, json),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     OPERATOR,
-    manage::{key_id, parse_pair},
+    manage::{changed, parse_pair},
 };
 use crate::{
     cli::Failure,
@@ -35,11 +35,11 @@ pub fn tags(pairs: &[(String, String)]) -> Vec<Tag> {
 }
 
 /// `kmsfs key tag`.
-pub fn tag(kms: &Kms, args: &TagArgs) -> Result<(), Failure> {
-    Ok(kms.tag_resource(&OPERATOR, &key_id(kms, &args.key)?, tags(&args.tags))?)
+pub fn tag(kms: &Kms, args: &TagArgs, json: bool) -> Result<(), Failure> {
+    changed(kms, &args.key, json, |id| kms.tag_resource(&OPERATOR, id, tags(&args.tags)))
 }
 
 /// `kmsfs key untag`.
-pub fn untag(kms: &Kms, args: &UntagArgs) -> Result<(), Failure> {
-    Ok(kms.untag_resource(&OPERATOR, &key_id(kms, &args.key)?, &args.names)?)
+pub fn untag(kms: &Kms, args: &UntagArgs, json: bool) -> Result<(), Failure> {
+    changed(kms, &args.key, json, |id| kms.untag_resource(&OPERATOR, id, &args.names))
 }

@@ -21,7 +21,7 @@ enum Word {
     /// The mount answers.
     Up,
     /// It does not; the parent is to print this and end with the code.
-    Failed { exit: u8, message: String, hint: Option<String> },
+    Failed { exit: u8, message: String, name: Option<String>, hint: Option<String> },
 }
 
 /// The moment a mount answers: whom to tell, and where the log goes from then on.
@@ -102,6 +102,7 @@ fn end(mut parent: PipeWriter, outcome: Result<(), Failure>) -> ! {
     let word = Word::Failed {
         exit: failure.exit() as u8,
         message: failure.message().to_owned(),
+        name: failure.name().map(str::to_owned),
         hint: failure.next_step().map(str::to_owned),
     };
     let _ = send(&mut parent, &word);
@@ -126,12 +127,15 @@ fn hear(mut reader: impl Read, child: libc::pid_t) -> Result<(), Failure> {
     }
     match serde_json::from_slice(&line) {
         Ok(Word::Up) => Ok(()),
-        Ok(Word::Failed { exit, message, hint }) => {
-            let failure = Failure::new(exit_of(exit), message);
-            Err(match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            })
+        Ok(Word::Failed { exit, message, name, hint }) => {
+            let mut failure = Failure::new(exit_of(exit), message);
+            if let Some(name) = name {
+                failure = failure.named(name);
+            }
+            if let Some(hint) = hint {
+                failure = failure.hint(hint);
+            }
+            Err(failure)
         }
         Err(_) => Err(Failure::new(
             Exit::Failure,
@@ -167,11 +171,16 @@ mod tests {
         assert!(hear(reader, -1).is_ok());
 
         let (reader, mut writer) = io::pipe().unwrap();
-        let word = Word::Failed { exit: 12, message: "in use\nby another".into(), hint: Some("look".into()) };
+        let word = Word::Failed {
+            exit: 12,
+            message: "in use\nby another".into(),
+            name: Some("DisabledException".into()),
+            hint: Some("look".into()),
+        };
         send(&mut writer, &word).unwrap();
         let failure = hear(reader, -1).unwrap_err();
         assert_eq!((failure.exit(), failure.message()), (Exit::Busy, "in use\nby another"));
-        assert_eq!(failure.next_step(), Some("look"));
+        assert_eq!((failure.name(), failure.next_step()), (Some("DisabledException"), Some("look")));
     }
 
     #[test]

@@ -8,7 +8,10 @@
 
 mod attributes;
 mod content;
+mod foreign;
 mod tree;
+
+pub use foreign::Foreign;
 
 use super::keys::VolumeKeys;
 use super::lower::{Fd, Lower};
@@ -55,7 +58,7 @@ pub trait Observer: Sync {
 pub enum Kind {
     /// The record of a directory, or the directory itself.
     Directory,
-    /// An entry that kmsfs did not name: damaged, or put there by somebody else.
+    /// The name of an entry of kmsfs's: damaged, or given by somebody else.
     Name,
     /// The content of a file.
     File,
@@ -109,6 +112,8 @@ pub struct Report {
     pub bytes: u64,
     /// What an interrupted operation left; it is hidden, and no damage.
     pub leftovers: u64,
+    /// What is not kmsfs's and no damage, in the order of lower paths.
+    pub foreign: Vec<Foreign>,
     /// What is wrong, in the order of lower paths.
     pub problems: Vec<Problem>,
 }
@@ -159,6 +164,7 @@ pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Resu
     report.bytes = check.bytes.into_inner();
     report.problems = check.problems.into_inner();
     report.problems.sort_by(|a, b| a.lower.cmp(&b.lower));
+    report.foreign.sort_by(|a, b| a.lower.cmp(&b.lower));
     Ok(report)
 }
 

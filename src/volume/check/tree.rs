@@ -2,13 +2,13 @@
 
 use super::attributes::Holder;
 use super::content::Item;
-use super::{Check, Extent, Kind, Report};
+use super::{Check, Extent, Foreign, Kind, Report};
 use crate::volume::config::CONFIG;
 use crate::volume::dirrec::{DirId, RECORD, RECORD_LEN};
 use crate::volume::geometry::plain_len_floor;
 use crate::volume::journal::JOURNAL_DIR;
 use crate::volume::lower::{Fd, Lower, LowerEntry, Stat, open_own};
-use crate::volume::names::{LONG, RESERVED, SIDECAR, SIDECAR_MAX};
+use crate::volume::names::{LONG, LOST_FOUND, RESERVED, SIDECAR, SIDECAR_MAX};
 use crate::volume::{Error, Result};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -97,10 +97,7 @@ impl Walk<'_, '_> {
                 Own::No => self.entry(&dir, entry),
                 Own::Kept => {}
                 Own::Leftover => self.report.leftovers += 1,
-                Own::Foreign => {
-                    let place = dir.place.below(None, &entry.name);
-                    self.check.problem(Kind::Name, &place, "kmsfs keeps no such entry here".to_owned());
-                }
+                Own::Foreign => self.foreign(&dir, entry),
             }
         }
     }
@@ -127,21 +124,22 @@ impl Walk<'_, '_> {
         if self.check.stopped() {
             return;
         }
-        let plain = match self.plain_name(dir, &entry.name) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.check.note(Kind::Name, &dir.place.below(None, &entry.name), error);
-                None
-            }
-        };
-        let place = dir.place.below(plain.as_deref(), &entry.name);
+        let plain = self.plain_name(dir, &entry.name);
+        let place = dir.place.below(plain.as_deref().ok(), &entry.name);
         let stat = match self.check.target.lower.stat(&dir.fd, &entry.name) {
             Ok(stat) => stat,
             Err(err) => return self.check.note(Kind::Unreadable, &place, err.into()),
         };
-        // What has no name of ours is hidden by the mount; its content is not ours to judge.
-        if plain.is_none() && !stat.is_dir() {
-            return;
+        if let Err(error) = plain {
+            match self.check.is_foreign(&dir.fd, entry, &stat) {
+                Ok(true) => return self.foreign(dir, entry),
+                Ok(false) => self.check.note(Kind::Name, &place, error),
+                Err(error) => return self.check.note(Kind::Name, &place, error),
+            }
+            // Of what lost its name, only directories are worth a look: names below may still be found.
+            if !stat.is_dir() {
+                return;
+            }
         }
         if stat.is_dir() {
             self.subdirectory(dir, entry, place);
@@ -157,6 +155,11 @@ impl Walk<'_, '_> {
             self.report.others += 1;
             self.check.attributes(&dir.fd, &entry.name, Holder::Other, &place);
         }
+    }
+
+    fn foreign(&mut self, dir: &Dir, entry: &LowerEntry) {
+        let lower = dir.place.lower.join(&entry.name);
+        self.report.foreign.push(Foreign { directory: dir.place.plain.clone(), lower });
     }
 
     fn subdirectory(&mut self, dir: &Dir, entry: &LowerEntry, place: Place) {
@@ -203,7 +206,7 @@ const TEMPORARY: &[u8] = b"kmsfs.tmp.";
 enum Own {
     /// It belongs to a plaintext name.
     No,
-    /// Kept beside the entries.
+    /// Kept beside the entries, by kmsfs or by the lower filesystem itself.
     Kept,
     /// Left by an interrupted operation.
     Leftover,
@@ -214,6 +217,9 @@ enum Own {
 fn own(name: &OsStr, depth: usize, long_names: &HashSet<&[u8]>) -> Own {
     let bytes = name.as_bytes();
     if bytes == b"." || bytes == b".." || name == RECORD {
+        return Own::Kept;
+    }
+    if depth == 0 && name == LOST_FOUND {
         return Own::Kept;
     }
     if !bytes.starts_with(RESERVED.as_bytes()) {
@@ -260,6 +266,8 @@ mod tests {
             ("kmsfs.dir", 3, Own::Kept),
             ("kmsfs.json", 0, Own::Kept),
             ("kmsfs.json", 1, Own::Foreign),
+            ("lost+found", 0, Own::Kept),
+            ("lost+found", 1, Own::No),
             ("kmsfs.else", 0, Own::Foreign),
             ("kmsfs.tmp.0011", 2, Own::Leftover),
             ("kmsfs.long.x", 2, Own::No),

@@ -162,6 +162,19 @@ impl Journal {
         Ok(lower.fsync(&dir)?)
     }
 
+    /// Takes back what [`Journal::create`] has made.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn remove(lower: &dyn Lower, root: &Fd) -> Result<()> {
+        let dir = lower.open(root, JOURNAL_DIR.as_ref(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        match lower.unlink(&dir, STATE_FILE.as_ref()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+        Ok(lower.rmdir(root, JOURNAL_DIR.as_ref())?)
+    }
+
     /// Opens the directory and the state file; the caller locks the latter before it goes on.
     ///
     /// # Errors
