@@ -6,7 +6,7 @@
 //! | [`portable`] | the same ciphers from RustCrypto: the second opinion of [`self_test`] and the tests |
 //! | [`secret`] | keys and passphrases in memory that is locked, kept out of core dumps, and zeroed |
 //! | [`kdf`] | one key from another: BLAKE3 under a fixed context string |
-//! | [`asymmetric`] | key pairs: signatures, RSA encryption, key agreement |
+//! | [`asymmetric`] | key pairs: signatures, RSA encryption, key agreement and encapsulation |
 //! | [`hmac`] | HMAC with SHA-2, for the KMS's callers |
 //! | [`transport`] | unwrapping of key material that somebody brings |
 //! | [`mac`] | keyed BLAKE3 over several parts |
@@ -14,7 +14,7 @@
 //! | [`random`] | random bytes, or no process |
 //!
 //! `unsafe` appears only below [`secret`], for the system calls that lock and hide memory, and in
-//! `asymmetric::ed25519ph`, for two functions of AWS-LC.
+//! `asymmetric::aws_lc`, for what `aws-lc-rs` leaves out.
 
 pub mod aead;
 pub mod asymmetric;

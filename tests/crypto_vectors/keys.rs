@@ -27,7 +27,7 @@ fn keys_chosen_badly_are_refused_with_the_reason() {
         ("close-primes", "the primes are too close to each other"),
         ("unbalanced-primes", "the primes are not half as long as the modulus"),
         ("modulus-1024", "the primes are not half as long as the modulus"),
-        ("composite-prime", "its public half does not undo what its private half does"),
+        ("composite-prime", "its halves do not undo each other"),
         ("wrong-private-exponent", "its parts are not valid, or do not belong together"),
         ("wrong-crt-exponent", "its parts are not valid, or do not belong together"),
         ("wrong-modulus", "its parts are not valid, or do not belong together"),

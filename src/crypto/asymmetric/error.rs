@@ -25,7 +25,7 @@ pub enum Error {
         /// The scheme that was asked for.
         scheme: SignatureScheme,
     },
-    /// Keys of this type do not encrypt, or do not agree on a secret.
+    /// Keys of this type do not encrypt, agree on a secret, or encapsulate one.
     #[error("{key_type} keys cannot {operation}")]
     WrongOperation {
         /// The key's type.
@@ -33,12 +33,12 @@ pub enum Error {
         /// What was asked for, as a verb.
         operation: &'static str,
     },
-    /// The scheme takes the message itself and was given a digest, or the other way round.
+    /// The scheme takes the message itself and was given its digest, or takes another digest.
     #[error("{scheme} does not sign {given}")]
     WrongMessage {
         /// The scheme.
         scheme: SignatureScheme,
-        /// What was given: "digests" or "messages".
+        /// What was given, as in "does not sign digests".
         given: &'static str,
     },
     /// A digest of another length than the scheme's hash has.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Digest, digest};
+
 use crate::crypto::Hash;
 
 use super::{Error, Result};
@@ -31,6 +33,12 @@ pub enum KeyType {
     MlDsa65,
     /// ML-DSA (FIPS 204), parameter set 87.
     MlDsa87,
+    /// ML-KEM (FIPS 203), parameter set 512.
+    MlKem512,
+    /// ML-KEM (FIPS 203), parameter set 768.
+    MlKem768,
+    /// ML-KEM (FIPS 203), parameter set 1024.
+    MlKem1024,
 }
 
 use SignatureScheme::{Ecdsa, RsaPkcs1, RsaPss};
@@ -46,7 +54,7 @@ const RSA_SCHEMES: [SignatureScheme; 6] = [
 
 impl KeyType {
     /// Every type.
-    pub const ALL: [KeyType; 11] = [
+    pub const ALL: [KeyType; 14] = [
         KeyType::Rsa2048,
         KeyType::Rsa3072,
         KeyType::Rsa4096,
@@ -58,6 +66,9 @@ impl KeyType {
         KeyType::MlDsa44,
         KeyType::MlDsa65,
         KeyType::MlDsa87,
+        KeyType::MlKem512,
+        KeyType::MlKem768,
+        KeyType::MlKem1024,
     ];
 
     /// The schemes that keys of this type sign with: for ECDSA the one hash that is as strong as the curve.
@@ -69,6 +80,7 @@ impl KeyType {
             KeyType::P521 => &[Ecdsa(Hash::Sha512)],
             KeyType::Ed25519 => &[SignatureScheme::Ed25519, SignatureScheme::Ed25519ph],
             KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => &[SignatureScheme::MlDsa],
+            KeyType::MlKem512 | KeyType::MlKem768 | KeyType::MlKem1024 => &[],
         }
     }
 
@@ -85,6 +97,11 @@ impl KeyType {
     /// Whether keys of this type agree on a shared secret (ECDH).
     pub fn agrees(self) -> bool {
         matches!(self, KeyType::P256 | KeyType::P384 | KeyType::P521)
+    }
+
+    /// Whether keys of this type encapsulate secrets (ML-KEM).
+    pub fn encapsulates(self) -> bool {
+        matches!(self, KeyType::MlKem512 | KeyType::MlKem768 | KeyType::MlKem1024)
     }
 
     pub(super) fn check_scheme(self, scheme: SignatureScheme) -> Result<()> {
@@ -117,6 +134,9 @@ impl fmt::Display for KeyType {
             KeyType::MlDsa44 => "ML-DSA-44",
             KeyType::MlDsa65 => "ML-DSA-65",
             KeyType::MlDsa87 => "ML-DSA-87",
+            KeyType::MlKem512 => "ML-KEM-512",
+            KeyType::MlKem768 => "ML-KEM-768",
+            KeyType::MlKem1024 => "ML-KEM-1024",
         })
     }
 }
@@ -132,9 +152,9 @@ pub enum SignatureScheme {
     Ecdsa(Hash),
     /// Ed25519 (RFC 8032) of the message itself.
     Ed25519,
-    /// Ed25519ph (RFC 8032) of the message's SHA-512 digest, with an empty context.
+    /// Ed25519ph (RFC 8032), hashing with SHA-512, with an empty context.
     Ed25519ph,
-    /// ML-DSA (FIPS 204) of the message itself, with an empty context, hedged.
+    /// ML-DSA (FIPS 204), with an empty context, hedged.
     MlDsa,
 }
 
@@ -158,6 +178,8 @@ pub enum Message<'a> {
     Raw(&'a [u8]),
     /// The digest of the message, by the scheme's hash (SHA-512 for Ed25519ph).
     Digest(&'a [u8]),
+    /// The 64 bytes μ that ML-DSA makes of public key, context and message (FIPS 204, section 6.2).
+    ExternalMu(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
@@ -165,27 +187,40 @@ impl<'a> Message<'a> {
     pub(super) fn raw(self, scheme: SignatureScheme) -> Result<&'a [u8]> {
         match self {
             Message::Raw(message) => Ok(message),
-            Message::Digest(_) => Err(Error::WrongMessage { scheme, given: "digests" }),
+            _ => Err(self.wrong(scheme)),
         }
-    }
-
-    /// The digest that was given, for a scheme that takes nothing else.
-    pub(super) fn prehashed<const N: usize>(self, scheme: SignatureScheme) -> Result<&'a [u8; N]> {
-        let Message::Digest(digest) = self else {
-            return Err(Error::WrongMessage { scheme, given: "messages" });
-        };
-        digest.try_into().map_err(|_| Error::DigestLength { scheme, given: digest.len(), expected: N })
     }
 
     /// The digest that was given, or that of the message, for a scheme that takes either.
-    pub(super) fn hashed(self, hash: Hash, scheme: SignatureScheme) -> Result<aws_lc_rs::digest::Digest> {
-        use aws_lc_rs::digest::{Digest, digest};
+    pub(super) fn hashed(self, hash: Hash, scheme: SignatureScheme) -> Result<Digest> {
         match self {
             Message::Raw(message) => Ok(digest(hash.algorithm(), message)),
-            Message::Digest(given) => Digest::import_less_safe(given, hash.algorithm())
-                .map_err(|_| Error::DigestLength { scheme, given: given.len(), expected: hash.digest_len() }),
+            Message::Digest(given) => {
+                let (given_len, expected) = (given.len(), hash.digest_len());
+                Digest::import_less_safe(given, hash.algorithm()).map_err(|_| Error::DigestLength {
+                    scheme,
+                    given: given_len,
+                    expected,
+                })
+            }
+            Message::ExternalMu(_) => Err(self.wrong(scheme)),
         }
     }
+
+    /// That a scheme takes something else.
+    pub(super) fn wrong(self, scheme: SignatureScheme) -> Error {
+        let given = match self {
+            Message::Raw(_) => "messages",
+            Message::Digest(_) => "digests",
+            Message::ExternalMu(_) => "an external μ",
+        };
+        Error::WrongMessage { scheme, given }
+    }
+}
+
+/// `bytes` as an array of the length that the scheme's digests have.
+pub(super) fn digest_array<const N: usize>(bytes: &[u8], scheme: SignatureScheme) -> Result<&[u8; N]> {
+    bytes.try_into().map_err(|_| Error::DigestLength { scheme, given: bytes.len(), expected: N })
 }
 
 /// The hash of RSAES-OAEP (RFC 8017), for the label (which is empty) and for MGF1.

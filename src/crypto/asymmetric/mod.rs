@@ -1,4 +1,4 @@
-//! Key pairs: RSA, elliptic curves and ML-DSA; signatures, RSA encryption, key agreement.
+//! Key pairs: RSA, elliptic curves, ML-DSA and ML-KEM; signatures, RSA encryption, key agreement and encapsulation.
 //!
 //! Whatever touches a private key is AWS-LC's: constant time, RSA blinded and its results checked. The `rsa` crate,
 //! whose private-key operations have a timing leak (RUSTSEC-2023-0071), does what needs no secret: it parses and
@@ -11,15 +11,17 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `kinds` | types of keys, signature schemes, messages: names without code |
-//! | `private` | [`PrivateKey`]: make, parse, sign, decrypt, agree |
-//! | `public` | [`PublicKey`]: parse, verify, encrypt |
+//! | `private` | [`PrivateKey`]: make, parse, sign, decrypt, agree, decapsulate |
+//! | `public` | [`PublicKey`]: parse, verify, encrypt, encapsulate |
 //! | `encoding` | PKCS#8 and SubjectPublicKeyInfo: is it a key of that type at all |
 //! | `rsa_checks` | sizes, exponents and primes of RSA keys |
-//! | `ed25519ph` | Ed25519ph, which `aws-lc-rs` does not offer, from AWS-LC itself |
+//! | `kem` | ML-KEM |
+//! | `aws_lc` | what AWS-LC can do and `aws-lc-rs` does not pass on |
 
-mod ed25519ph;
+mod aws_lc;
 mod encoding;
 mod error;
+mod kem;
 mod kinds;
 mod private;
 mod public;

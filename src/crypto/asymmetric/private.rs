@@ -1,4 +1,4 @@
-//! The private half of a key pair: make, parse, sign, decrypt, agree.
+//! The private half of a key pair: make, parse, sign, decrypt, agree, decapsulate.
 
 use std::fmt;
 
@@ -15,8 +15,12 @@ use aws_lc_rs::signature::{
 
 use crate::crypto::{Hash, SecretBytes};
 
-use super::ed25519ph::{self, PRIVATE_LEN};
-use super::{Error, KeyType, Message, OaepHash, PublicKey, Result, SignatureScheme, encoding, rsa_checks};
+use super::aws_lc::{self, ED25519_PRIVATE_LEN};
+use super::encoding::locked;
+use super::kinds::digest_array;
+use super::{
+    Error, KeyType, Message, OaepHash, PublicKey, Result, SignatureScheme, encoding, kem, rsa_checks,
+};
 
 /// A key pair, parsed and ready for use. It cannot be cloned, and its debug output shows no more than its type.
 pub struct PrivateKey {
@@ -29,6 +33,7 @@ enum Form {
     Ec { signing: Box<EcdsaKeyPair>, agreement: Option<agreement::PrivateKey> },
     Ed25519 { pure: Box<Ed25519KeyPair>, expanded: SecretBytes },
     MlDsa(Box<PqdsaKeyPair>),
+    MlKem(kem::Private),
 }
 
 impl PrivateKey {
@@ -56,6 +61,7 @@ impl PrivateKey {
                 let pair = PqdsaKeyPair::generate(algorithm).map_err(failed)?;
                 Ok(locked(pair.to_pkcs8v1().map_err(failed)?.as_ref()))
             }
+            Type::MlKem => kem::Private::generate(key_type),
         }
     }
 
@@ -102,25 +108,32 @@ impl PrivateKey {
                 let public = PublicKey::from_spki(key_type, spki.as_ref())?;
                 Ok(PrivateKey { public, form: Form::MlDsa(Box::new(pair)) })
             }
+            Type::MlKem => {
+                let (key, spki) = kem::Private::parse(key_type, inside)?;
+                let public = PublicKey::from_spki(key_type, &spki)?;
+                Ok(PrivateKey { public, form: Form::MlKem(key) })
+            }
         }
     }
 
-    /// Checks that the public half undoes what the private half does, by signing and verifying: what is owed to a key
-    /// that somebody else made. For RSA it finds "primes" that are not prime.
+    /// Checks that the public half undoes what the private half does, or the other way round, by doing it: what is owed
+    /// to a key that somebody else made. For RSA it finds "primes" that are not prime.
     ///
     /// # Errors
     /// [`Error::BadKey`] if it does not.
     pub fn check(&self) -> Result<()> {
         let message = Message::Raw(b"pairwise consistency test");
-        let key_type = self.key_type();
-        let undone = key_type.signature_schemes().first().is_some_and(|&scheme| {
-            self.sign(scheme, message).is_ok_and(|made| self.public.verify(scheme, message, &made).is_ok())
-        });
-        if undone {
-            Ok(())
-        } else {
-            Err(key_type.bad("its public half does not undo what its private half does"))
-        }
+        let undone = match self.key_type().signature_schemes().first() {
+            Some(&scheme) => {
+                let signature = self.sign(scheme, message);
+                signature.is_ok_and(|made| self.public.verify(scheme, message, &made).is_ok())
+            }
+            None => {
+                let (ciphertext, secret) = self.public.encapsulate()?;
+                self.decapsulate(&ciphertext)? == secret
+            }
+        };
+        if undone { Ok(()) } else { Err(self.key_type().bad("its halves do not undo each other")) }
     }
 
     /// The type of key.
@@ -145,38 +158,33 @@ impl PrivateKey {
     /// if the scheme takes something else, [`Error::Library`] if AWS-LC fails, as it does rather than give out a wrong
     /// RSA signature.
     pub fn sign(&self, scheme: SignatureScheme, message: Message<'_>) -> Result<Vec<u8>> {
+        let wrong_scheme = Error::WrongScheme { key_type: self.key_type(), scheme };
         self.key_type().check_scheme(scheme)?;
         let failed = |_| Error::Library("sign");
-        match &self.form {
-            Form::Rsa { signing, .. } => {
-                let (encoding, hash) = rsa_encoding(self.key_type(), scheme)?;
+        match (&self.form, scheme) {
+            (Form::Rsa { signing, .. }, _) => {
+                let (encoding, hash) = rsa_encoding(scheme).ok_or(wrong_scheme)?;
                 let mut signature = vec![0; signing.public_modulus_len()];
-                signing
-                    .sign_digest(encoding, &message.hashed(hash, scheme)?, &mut signature)
-                    .map_err(failed)?;
+                let digest = message.hashed(hash, scheme)?;
+                signing.sign_digest(encoding, &digest, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
-            Form::Ec { signing, .. } => {
-                let SignatureScheme::Ecdsa(hash) = scheme else {
-                    return Err(Error::WrongScheme { key_type: self.key_type(), scheme });
-                };
+            (Form::Ec { signing, .. }, SignatureScheme::Ecdsa(hash)) => {
                 let signature = signing.sign_digest(&message.hashed(hash, scheme)?).map_err(failed)?;
                 Ok(signature.as_ref().to_vec())
             }
-            Form::Ed25519 { expanded, .. } if scheme == SignatureScheme::Ed25519ph => {
-                let digest = message.prehashed(scheme)?;
+            (Form::Ed25519 { expanded, .. }, SignatureScheme::Ed25519ph) => {
+                let digest = message.hashed(Hash::Sha512, scheme)?;
                 let private =
-                    expanded.expose().try_into().expect("expanded to PRIVATE_LEN bytes when parsed");
-                Ok(ed25519ph::sign(private, digest).ok_or(Error::Library("sign"))?.to_vec())
+                    expanded.expose().try_into().expect("expanded to this length when it was parsed");
+                let signature = aws_lc::sign_ed25519ph(private, digest_array(digest.as_ref(), scheme)?);
+                Ok(signature.ok_or(Error::Library("sign"))?.to_vec())
             }
-            Form::Ed25519 { pure, .. } => {
+            (Form::Ed25519 { pure, .. }, _) => {
                 Ok(pure.try_sign(message.raw(scheme)?).map_err(failed)?.as_ref().to_vec())
             }
-            Form::MlDsa(pair) => {
-                let mut signature = vec![0; pair.algorithm().signature_len()];
-                pair.sign(message.raw(scheme)?, &mut signature).map_err(failed)?;
-                Ok(signature)
-            }
+            (Form::MlDsa(pair), _) => sign_ml_dsa(pair, message),
+            (Form::Ec { .. } | Form::MlKem(_), _) => Err(wrong_scheme),
         }
     }
 
@@ -217,6 +225,19 @@ impl PrivateKey {
         let peer = UnparsedPublicKey::new(private.algorithm(), peer_spki);
         agreement::agree(private, peer, key_type.bad("no valid public key"), |secret| Ok(locked(secret)))
     }
+
+    /// The secret that [`PublicKey::encapsulate`] made (ML-KEM, FIPS 203). A ciphertext that was altered or made for
+    /// another key gives another secret, not an error: that is how ML-KEM withstands chosen ciphertexts.
+    ///
+    /// # Errors
+    /// [`Error::WrongOperation`] if it is not an ML-KEM key, [`Error::BadCiphertext`] if the ciphertext has another
+    /// length.
+    pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<SecretBytes> {
+        match &self.form {
+            Form::MlKem(key) => key.decapsulate(ciphertext),
+            _ => Err(self.key_type().cannot("decapsulate")),
+        }
+    }
 }
 
 impl fmt::Debug for PrivateKey {
@@ -231,6 +252,7 @@ enum Type {
     Ec(&'static EcdsaSigningAlgorithm, Option<&'static agreement::Algorithm>),
     Ed25519,
     MlDsa(&'static PqdsaSigningAlgorithm),
+    MlKem,
 }
 
 fn type_of(key_type: KeyType) -> Type {
@@ -246,39 +268,45 @@ fn type_of(key_type: KeyType) -> Type {
         KeyType::MlDsa44 => Type::MlDsa(&lc::ML_DSA_44_SIGNING),
         KeyType::MlDsa65 => Type::MlDsa(&lc::ML_DSA_65_SIGNING),
         KeyType::MlDsa87 => Type::MlDsa(&lc::ML_DSA_87_SIGNING),
+        KeyType::MlKem512 | KeyType::MlKem768 | KeyType::MlKem1024 => Type::MlKem,
     }
 }
 
-fn rsa_encoding(key_type: KeyType, scheme: SignatureScheme) -> Result<(&'static dyn RsaEncoding, Hash)> {
+fn rsa_encoding(scheme: SignatureScheme) -> Option<(&'static dyn RsaEncoding, Hash)> {
     use SignatureScheme::{RsaPkcs1, RsaPss};
-    Ok(match scheme {
+    Some(match scheme {
         RsaPss(hash @ Hash::Sha256) => (&lc::RSA_PSS_SHA256, hash),
         RsaPss(hash @ Hash::Sha384) => (&lc::RSA_PSS_SHA384, hash),
         RsaPss(hash @ Hash::Sha512) => (&lc::RSA_PSS_SHA512, hash),
         RsaPkcs1(hash @ Hash::Sha256) => (&lc::RSA_PKCS1_SHA256, hash),
         RsaPkcs1(hash @ Hash::Sha384) => (&lc::RSA_PKCS1_SHA384, hash),
         RsaPkcs1(hash @ Hash::Sha512) => (&lc::RSA_PKCS1_SHA512, hash),
-        _ => return Err(Error::WrongScheme { key_type, scheme }),
+        _ => return None,
     })
+}
+
+fn sign_ml_dsa(pair: &PqdsaKeyPair, message: Message<'_>) -> Result<Vec<u8>> {
+    let (scheme, failed) = (SignatureScheme::MlDsa, |_| Error::Library("sign"));
+    let len = pair.algorithm().signature_len();
+    if let Message::ExternalMu(mu) = message {
+        let pkcs8 = pair.to_pkcs8v1().map_err(failed)?;
+        return aws_lc::sign_mu(pkcs8.as_ref(), digest_array(mu, scheme)?, len).ok_or(Error::Library("sign"));
+    }
+    let mut signature = vec![0; len];
+    pair.sign(message.raw(scheme)?, &mut signature).map_err(failed)?;
+    Ok(signature)
 }
 
 /// The form in which AWS-LC's Ed25519ph takes a private key: the seed, then the public key. `inside` is an octet string
 /// with the seed (RFC 8410, section 7).
 fn expand_ed25519(inside: &[u8], public: &[u8]) -> Result<SecretBytes> {
     let seed = match inside {
-        [0x04, 0x20, seed @ ..] if seed.len() + public.len() == PRIVATE_LEN => seed,
+        [0x04, 0x20, seed @ ..] if seed.len() + public.len() == ED25519_PRIVATE_LEN => seed,
         _ => return Err(KeyType::Ed25519.bad("no seed inside the PKCS#8")),
     };
-    let mut expanded = SecretBytes::zeroed(PRIVATE_LEN);
+    let mut expanded = SecretBytes::zeroed(ED25519_PRIVATE_LEN);
     let (first, second) = expanded.expose_mut().split_at_mut(seed.len());
     first.copy_from_slice(seed);
     second.copy_from_slice(public);
     Ok(expanded)
-}
-
-/// A copy in locked memory of what AWS-LC gives out in a buffer that it wipes itself.
-fn locked(bytes: &[u8]) -> SecretBytes {
-    let mut secret = SecretBytes::zeroed(bytes.len());
-    secret.expose_mut().copy_from_slice(bytes);
-    secret
 }

@@ -1,4 +1,4 @@
-//! The public half of a key pair: verify and encrypt.
+//! The public half of a key pair: verify, encrypt, encapsulate.
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use aws_lc_rs::signature::{self as lc, ParsedPublicKey, UnparsedPublicKey, Verif
 use rsa::sha2::Sha256;
 use sha1::Sha1;
 
-use crate::crypto::Hash;
+use crate::crypto::{Hash, SecretBytes};
 
-use super::ed25519ph::{self, PUBLIC_LEN};
-use super::{Error, KeyType, Message, OaepHash, Result, SignatureScheme, encoding, rsa_checks};
+use super::aws_lc::{self, ED25519_PUBLIC_LEN};
+use super::kinds::digest_array;
+use super::{Error, KeyType, Message, OaepHash, Result, SignatureScheme, encoding, kem, rsa_checks};
 
 /// A public key, parsed and checked.
 pub struct PublicKey {
@@ -20,12 +21,10 @@ pub struct PublicKey {
 
 enum Form {
     Rsa(rsa::PublicKey),
-    /// For the types with a single scheme.
-    Single(ParsedPublicKey),
-    Ed25519 {
-        pure: ParsedPublicKey,
-        raw: [u8; PUBLIC_LEN],
-    },
+    Ec(ParsedPublicKey),
+    Ed25519 { pure: ParsedPublicKey, raw: [u8; ED25519_PUBLIC_LEN] },
+    MlDsa(ParsedPublicKey),
+    MlKem(kem::Public),
 }
 
 impl PublicKey {
@@ -36,17 +35,24 @@ impl PublicKey {
     /// the curve, an RSA exponent below 65537.
     pub fn from_spki(key_type: KeyType, spki: &[u8]) -> Result<PublicKey> {
         let inside = encoding::open_spki(key_type, spki)?;
-        let form = if key_type.modulus_bits().is_some() {
-            Form::Rsa(rsa_checks::parse_public(key_type, spki)?)
-        } else {
-            let parsed = ParsedPublicKey::new(single_algorithm(key_type), spki)
-                .map_err(|_| key_type.bad("no valid public key"))?;
-            match key_type {
-                KeyType::Ed25519 => {
-                    let raw = inside.try_into().map_err(|_| key_type.bad("no valid public key"))?;
-                    Form::Ed25519 { pure: parsed, raw }
-                }
-                _ => Form::Single(parsed),
+        let bad = || key_type.bad("no valid public key");
+        let parse = |algorithm| ParsedPublicKey::new(algorithm, spki).map_err(|_| bad());
+        let form = match key_type {
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+                Form::Rsa(rsa_checks::parse_public(key_type, spki)?)
+            }
+            KeyType::P256 => Form::Ec(parse(&lc::ECDSA_P256_SHA256_ASN1)?),
+            KeyType::P384 => Form::Ec(parse(&lc::ECDSA_P384_SHA384_ASN1)?),
+            KeyType::P521 => Form::Ec(parse(&lc::ECDSA_P521_SHA512_ASN1)?),
+            KeyType::Secp256k1 => Form::Ec(parse(&lc::ECDSA_P256K1_SHA256_ASN1)?),
+            KeyType::Ed25519 => {
+                Form::Ed25519 { pure: parse(&lc::ED25519)?, raw: inside.try_into().map_err(|_| bad())? }
+            }
+            KeyType::MlDsa44 => Form::MlDsa(parse(&lc::ML_DSA_44)?),
+            KeyType::MlDsa65 => Form::MlDsa(parse(&lc::ML_DSA_65)?),
+            KeyType::MlDsa87 => Form::MlDsa(parse(&lc::ML_DSA_87)?),
+            KeyType::MlKem512 | KeyType::MlKem768 | KeyType::MlKem1024 => {
+                Form::MlKem(kem::Public::parse(key_type, inside)?)
             }
         };
         Ok(PublicKey { key_type, spki: spki.to_vec(), form })
@@ -68,23 +74,30 @@ impl PublicKey {
     /// [`Error::BadSignature`] if it is not one of this message by this key; otherwise what is wrong with the question:
     /// [`Error::WrongScheme`], [`Error::WrongMessage`], [`Error::DigestLength`].
     pub fn verify(&self, scheme: SignatureScheme, message: Message<'_>, signature: &[u8]) -> Result<()> {
+        let wrong_scheme = Error::WrongScheme { key_type: self.key_type, scheme };
         self.key_type.check_scheme(scheme)?;
         let valid = match (&self.form, scheme) {
             (Form::Rsa(_), _) => {
-                let (algorithm, hash) = rsa_algorithm(self.key_type, scheme)?;
+                let (algorithm, hash) = rsa_algorithm(scheme).ok_or(wrong_scheme)?;
                 let key = UnparsedPublicKey::new(algorithm, &self.spki);
                 key.verify_digest(&message.hashed(hash, scheme)?, signature).is_ok()
             }
-            (Form::Single(key), SignatureScheme::Ecdsa(hash)) => {
+            (Form::Ec(key), SignatureScheme::Ecdsa(hash)) => {
                 key.verify_digest_sig(&message.hashed(hash, scheme)?, signature).is_ok()
             }
             (Form::Ed25519 { raw, .. }, SignatureScheme::Ed25519ph) => {
-                let digest = message.prehashed(scheme)?;
-                signature.try_into().is_ok_and(|signature| ed25519ph::verify(raw, digest, signature))
+                let digest = message.hashed(Hash::Sha512, scheme)?;
+                let digest = digest_array(digest.as_ref(), scheme)?;
+                signature.try_into().is_ok_and(|signature| aws_lc::verify_ed25519ph(raw, digest, signature))
             }
-            (Form::Ed25519 { pure: key, .. } | Form::Single(key), _) => {
-                key.verify_sig(message.raw(scheme)?, signature).is_ok()
-            }
+            (Form::Ed25519 { pure, .. }, _) => pure.verify_sig(message.raw(scheme)?, signature).is_ok(),
+            (Form::MlDsa(key), _) => match message {
+                Message::ExternalMu(mu) => {
+                    aws_lc::verify_mu(&self.spki, digest_array(mu, scheme)?, signature)
+                }
+                _ => key.verify_sig(message.raw(scheme)?, signature).is_ok(),
+            },
+            (Form::Ec(_) | Form::MlKem(_), _) => return Err(wrong_scheme),
         };
         if valid { Ok(()) } else { Err(Error::BadSignature) }
     }
@@ -111,6 +124,17 @@ impl PublicKey {
         };
         encrypted.map_err(|_| Error::Library("encrypt with RSA"))
     }
+
+    /// Makes a secret of 32 bytes with ML-KEM (FIPS 203), and the ciphertext from which the private half gets it back.
+    ///
+    /// # Errors
+    /// [`Error::WrongOperation`] if it is not an ML-KEM key.
+    pub fn encapsulate(&self) -> Result<(Vec<u8>, SecretBytes)> {
+        match &self.form {
+            Form::MlKem(key) => key.encapsulate(),
+            _ => Err(self.key_type.cannot("encapsulate")),
+        }
+    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -119,33 +143,15 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The algorithm that parses keys of a type, and verifies with them if they have a single scheme.
-fn single_algorithm(key_type: KeyType) -> &'static dyn VerificationAlgorithm {
-    match key_type {
-        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &lc::RSA_PSS_2048_8192_SHA256,
-        KeyType::P256 => &lc::ECDSA_P256_SHA256_ASN1,
-        KeyType::P384 => &lc::ECDSA_P384_SHA384_ASN1,
-        KeyType::P521 => &lc::ECDSA_P521_SHA512_ASN1,
-        KeyType::Secp256k1 => &lc::ECDSA_P256K1_SHA256_ASN1,
-        KeyType::Ed25519 => &lc::ED25519,
-        KeyType::MlDsa44 => &lc::ML_DSA_44,
-        KeyType::MlDsa65 => &lc::ML_DSA_65,
-        KeyType::MlDsa87 => &lc::ML_DSA_87,
-    }
-}
-
-fn rsa_algorithm(
-    key_type: KeyType,
-    scheme: SignatureScheme,
-) -> Result<(&'static dyn VerificationAlgorithm, Hash)> {
+fn rsa_algorithm(scheme: SignatureScheme) -> Option<(&'static dyn VerificationAlgorithm, Hash)> {
     use SignatureScheme::{RsaPkcs1, RsaPss};
-    Ok(match scheme {
+    Some(match scheme {
         RsaPss(hash @ Hash::Sha256) => (&lc::RSA_PSS_2048_8192_SHA256, hash),
         RsaPss(hash @ Hash::Sha384) => (&lc::RSA_PSS_2048_8192_SHA384, hash),
         RsaPss(hash @ Hash::Sha512) => (&lc::RSA_PSS_2048_8192_SHA512, hash),
         RsaPkcs1(hash @ Hash::Sha256) => (&lc::RSA_PKCS1_2048_8192_SHA256, hash),
         RsaPkcs1(hash @ Hash::Sha384) => (&lc::RSA_PKCS1_2048_8192_SHA384, hash),
         RsaPkcs1(hash @ Hash::Sha512) => (&lc::RSA_PKCS1_2048_8192_SHA512, hash),
-        _ => return Err(Error::WrongScheme { key_type, scheme }),
+        _ => return None,
     })
 }

@@ -27,7 +27,6 @@ fn every_way_to_sign() -> Vec<(KeyType, SignatureScheme, Vec<Message<'static>>)>
             let (raw, digest) = (Message::Raw(b"message"), digest_for(scheme).map(Message::Digest));
             let messages = match scheme {
                 SignatureScheme::Ed25519 | SignatureScheme::MlDsa => vec![raw],
-                SignatureScheme::Ed25519ph => vec![digest.unwrap()],
                 _ => vec![raw, digest.unwrap()],
             };
             ways.push((key_type, scheme, messages));
@@ -68,17 +67,15 @@ fn a_signature_of_anything_else_is_refused() {
     for (key_type, scheme, messages) in every_way_to_sign() {
         let private = key(key_type);
         let public = private.public();
-        let refused = |message, signature: &[u8], what: &str| {
+        let refused = |message: Message<'_>, signature: &[u8], what: &str| {
             let outcome = public.verify(scheme, message, signature);
             assert_eq!(outcome, Err(Error::BadSignature), "{key_type}, {scheme}, {what}");
         };
         let signature = private.sign(scheme, messages[0]).unwrap();
-        let (Message::Raw(bytes) | Message::Digest(bytes)) = messages[0];
-        let mut other = bytes.to_vec();
-        other[0] ^= 1;
-        match messages[0] {
-            Message::Raw(_) => refused(Message::Raw(&other), &signature, "another message"),
-            Message::Digest(_) => refused(Message::Digest(&other), &signature, "another digest"),
+        refused(Message::Raw(b"massage"), &signature, "another message");
+        if let Some(digest) = digest_for(scheme) {
+            let other = [&[digest[0] ^ 1], &digest[1..]].concat();
+            refused(Message::Digest(&other), &signature, "another digest");
         }
         for position in [0, signature.len() / 2, signature.len() - 1] {
             let mut altered = signature.clone();
@@ -149,16 +146,70 @@ fn digests_of_another_length_are_refused() {
 }
 
 #[test]
-fn schemes_that_take_one_kind_of_message_refuse_the_other() {
-    let digest = Message::Digest(&[7; 64]);
+fn schemes_refuse_kinds_of_messages_that_they_do_not_sign() {
+    let (digest, mu) = (Message::Digest(&[7; 64]), Message::ExternalMu(&[7; 64]));
     for (key_type, scheme, message, given) in [
         (KeyType::Ed25519, SignatureScheme::Ed25519, digest, "digests"),
-        (KeyType::Ed25519, SignatureScheme::Ed25519ph, Message::Raw(b"message"), "messages"),
+        (KeyType::Ed25519, SignatureScheme::Ed25519, mu, "an external μ"),
+        (KeyType::Ed25519, SignatureScheme::Ed25519ph, mu, "an external μ"),
         (KeyType::MlDsa65, SignatureScheme::MlDsa, digest, "digests"),
+        (KeyType::P521, SignatureScheme::Ecdsa(Hash::Sha512), mu, "an external μ"),
+        (KeyType::Rsa2048, SignatureScheme::RsaPss(Hash::Sha512), mu, "an external μ"),
     ] {
         let refusal = Error::WrongMessage { scheme, given };
         assert_eq!(key(key_type).sign(scheme, message), Err(refusal));
         assert_eq!(key(key_type).public().verify(scheme, message, &[0; 64]), Err(refusal));
+    }
+}
+
+#[test]
+fn ml_dsa_signs_an_external_mu_of_64_bytes() {
+    let scheme = SignatureScheme::MlDsa;
+    for key_type in [KeyType::MlDsa44, KeyType::MlDsa65, KeyType::MlDsa87] {
+        let private = key(key_type);
+        let signature = private.sign(scheme, Message::ExternalMu(&[7; 64])).unwrap();
+        let verify =
+            |mu: &[u8], signature: &[u8]| private.public().verify(scheme, Message::ExternalMu(mu), signature);
+        assert_eq!(verify(&[7; 64], &signature), Ok(()), "{key_type}");
+        assert_eq!(verify(&[8; 64], &signature), Err(Error::BadSignature), "{key_type}");
+        assert_eq!(verify(&[7; 64], &signature[1..]), Err(Error::BadSignature), "{key_type}");
+        assert_eq!(verify(&[7; 64], &[]), Err(Error::BadSignature), "{key_type}");
+        let as_message = private.public().verify(scheme, Message::Raw(&[7; 64]), &signature);
+        assert_eq!(as_message, Err(Error::BadSignature), "{key_type}");
+        for len in [0, 63, 65] {
+            let refusal = Error::DigestLength { scheme, given: len, expected: 64 };
+            assert_eq!(private.sign(scheme, Message::ExternalMu(&vec![7; len])), Err(refusal));
+            assert_eq!(verify(&vec![7; len], &signature), Err(refusal));
+        }
+    }
+}
+
+const KEMS: [KeyType; 3] = [KeyType::MlKem512, KeyType::MlKem768, KeyType::MlKem1024];
+
+#[test]
+fn an_encapsulated_secret_comes_back() {
+    for (key_type, len) in KEMS.into_iter().zip([768, 1088, 1568]) {
+        let private = key(key_type);
+        let (ciphertext, secret) = private.public().encapsulate().unwrap();
+        assert_eq!((ciphertext.len(), secret.len()), (len, 32), "{key_type}");
+        assert_eq!(private.decapsulate(&ciphertext).unwrap(), secret, "{key_type}");
+        assert_ne!(private.public().encapsulate().unwrap().1, secret, "{key_type}");
+    }
+}
+
+#[test]
+fn a_wrong_encapsulation_gives_another_secret_and_one_of_another_length_an_error() {
+    for key_type in KEMS {
+        let private = key(key_type);
+        let (mut ciphertext, secret) = private.public().encapsulate().unwrap();
+        assert_ne!(fresh(key_type).decapsulate(&ciphertext).unwrap(), secret, "{key_type}, another key");
+        ciphertext[5] ^= 1;
+        let other = private.decapsulate(&ciphertext).unwrap();
+        assert_ne!(other, secret, "{key_type}");
+        assert_eq!(private.decapsulate(&ciphertext).unwrap(), other, "{key_type}, once more");
+        for wrong in [&ciphertext[1..], &[&ciphertext[..], &[0]].concat(), &[]] {
+            assert_eq!(private.decapsulate(wrong), Err(Error::BadCiphertext), "{key_type}");
+        }
     }
 }
 
@@ -180,8 +231,14 @@ fn a_key_is_refused_as_one_of_another_type() {
 
 #[test]
 fn keys_with_trailing_bytes_or_cut_short_are_refused() {
-    for key_type in [KeyType::Rsa2048, KeyType::P256, KeyType::Secp256k1, KeyType::Ed25519, KeyType::MlDsa44]
-    {
+    for key_type in [
+        KeyType::Rsa2048,
+        KeyType::P256,
+        KeyType::Secp256k1,
+        KeyType::Ed25519,
+        KeyType::MlDsa44,
+        KeyType::MlKem512,
+    ] {
         let pkcs8 = PrivateKey::generate(key_type).unwrap();
         let (pkcs8, spki) = (pkcs8.expose(), key(key_type).public_spki());
         for wrong in [&pkcs8[..pkcs8.len() - 1], &[pkcs8, &[0]].concat(), spki, &[]] {
@@ -252,7 +309,7 @@ fn every_wrong_ciphertext_gives_the_same_error() {
 }
 
 #[test]
-fn only_rsa_encrypts_and_only_nist_curves_agree() {
+fn keys_do_what_their_type_is_for_and_nothing_else() {
     for key_type in KeyType::ALL {
         let private = key(key_type);
         if key_type.modulus_bits().is_none() {
@@ -265,6 +322,12 @@ fn only_rsa_encrypts_and_only_nist_curves_agree() {
         if !key_type.agrees() {
             let refusal = Error::WrongOperation { key_type, operation: "agree on a secret" };
             assert_eq!(private.agree(private.public_spki()), Err(refusal));
+        }
+        if !key_type.encapsulates() {
+            let refusal = Error::WrongOperation { key_type, operation: "encapsulate" };
+            assert_eq!(private.public().encapsulate(), Err(refusal));
+            let refusal = Error::WrongOperation { key_type, operation: "decapsulate" };
+            assert_eq!(private.decapsulate(&[0; 768]), Err(refusal));
         }
     }
 }
@@ -322,9 +385,12 @@ proptest! {
             spki[at] = byte;
         }
         if let Ok(public) = PublicKey::from_spki(key_type, &spki) {
-            let scheme = key_type.signature_schemes()[0];
-            let _ = public.verify(scheme, Message::Raw(b"message"), &[1; 64]);
+            for &scheme in key_type.signature_schemes() {
+                let _ = public.verify(scheme, Message::Raw(b"message"), &[1; 64]);
+                let _ = public.verify(scheme, Message::ExternalMu(&[1; 64]), &[1; 2420]);
+            }
             let _ = public.encrypt_oaep(OaepHash::Sha256, b"message");
+            let _ = public.encapsulate();
         }
         if key_type.agrees() {
             let _ = key(key_type).agree(&spki);
@@ -336,10 +402,16 @@ proptest! {
 #[test]
 fn altered_private_keys_never_panic() {
     let mut runner = prop::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
-    let pairs: Vec<_> =
-        [KeyType::Rsa2048, KeyType::P256, KeyType::Secp256k1, KeyType::Ed25519, KeyType::MlDsa44]
-            .map(|key_type| (key_type, PrivateKey::generate(key_type).unwrap()))
-            .into();
+    let pairs: Vec<_> = [
+        KeyType::Rsa2048,
+        KeyType::P256,
+        KeyType::Secp256k1,
+        KeyType::Ed25519,
+        KeyType::MlDsa44,
+        KeyType::MlKem512,
+    ]
+    .map(|key_type| (key_type, PrivateKey::generate(key_type).unwrap()))
+    .into();
     let strategy = (0..pairs.len(), any::<prop::sample::Index>(), 1..=255u8);
     let outcome = runner.run(&strategy, |(which, index, difference)| {
         let (key_type, pkcs8) = &pairs[which];
@@ -347,10 +419,13 @@ fn altered_private_keys_never_panic() {
         let at = index.index(altered.len());
         altered[at] ^= difference;
         if let Ok(private) = PrivateKey::from_pkcs8(*key_type, &altered) {
-            let (scheme, message) = (key_type.signature_schemes()[0], Message::Raw(b"message"));
-            if let Ok(signature) = private.sign(scheme, message) {
-                prop_assert_eq!(private.public().verify(scheme, message, &signature), Ok(()));
+            let message = Message::Raw(b"message");
+            for &scheme in key_type.signature_schemes() {
+                if let Ok(signature) = private.sign(scheme, message) {
+                    prop_assert_eq!(private.public().verify(scheme, message, &signature), Ok(()));
+                }
             }
+            let _ = private.check();
         }
         Ok(())
     });
