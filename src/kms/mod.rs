@@ -20,6 +20,7 @@ mod grant;
 mod key;
 pub mod keystore;
 mod operations;
+pub mod policy;
 mod principal;
 mod settings;
 mod spec;
