@@ -22,10 +22,12 @@ pub mod keystore;
 mod operations;
 pub mod policy;
 mod principal;
+pub mod quota;
 mod settings;
 mod spec;
 mod state;
 mod table;
+pub mod usage;
 mod watcher;
 
 #[cfg(test)]

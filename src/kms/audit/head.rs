@@ -4,25 +4,24 @@
 //! is written after the lines it covers are durable, so the log is never behind it, unless lines were taken away.
 //!
 //! `audit.head` has two slots of 512 bytes, written in turn, so that a write that is cut short spoils one at
-//! most. A slot is a JSON object, padded with spaces and ended by a line break:
+//! most. A slot is a sealed JSON document ([`sealed`]), padded with spaces and ended by a line break:
 //!
 //! ```text
 //! {"log":"<uuid>","sequence":42,"chain":"<64 hex>","segment":1,"offset":16384,"mac":"<64 hex>"}
-//! mac = BLAKE3-keyed(key, "head" ‖ "" ‖ everything before ,"mac":)
 //! ```
 //!
 //! The file is also what a writer locks.
 
-use super::chain::{ChainKey, Hash, Link, hex};
+use super::chain::{ChainKey, Link};
 use super::directory::Directory;
 use super::error::{Error, Result};
+use super::sealed;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use uuid::Uuid;
 
 const SLOT: usize = 512;
-const MAC: &[u8] = b",\"mac\":\"";
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -50,12 +49,7 @@ impl Head {
     }
 
     fn encode(&self, key: &ChainKey) -> [u8; SLOT] {
-        let mut text = serde_json::to_vec(self).expect("a head record is an object with names for keys");
-        text.pop(); // its closing brace
-        let mac = key.mac("head", [b"", &text]);
-        text.extend_from_slice(MAC);
-        text.extend_from_slice(hex(&mac.0, &mut [0; 64]).as_bytes());
-        text.extend_from_slice(b"\"}");
+        let text = sealed::seal(key, "head", self);
         let mut slot = [b' '; SLOT];
         slot[..text.len()].copy_from_slice(&text);
         slot[SLOT - 1] = b'\n';
@@ -63,14 +57,7 @@ impl Head {
     }
 
     fn decode(slot: &[u8], key: &ChainKey) -> Option<Head> {
-        let text = slot.trim_ascii_end();
-        let (rest, digits) = text.strip_suffix(b"\"}")?.split_last_chunk::<64>()?;
-        let mac: Hash = str::from_utf8(digits).ok()?.parse().ok()?;
-        let body = rest.strip_suffix(MAC)?;
-        if !key.verify("head", [b"", body], &mac) {
-            return None;
-        }
-        serde_json::from_slice(&[body, b"}"].concat()).ok()
+        sealed::open(key, "head", slot.trim_ascii_end())
     }
 }
 

@@ -18,6 +18,7 @@ mod event;
 mod head;
 mod queue;
 mod recovery;
+pub(super) mod sealed;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -28,7 +29,7 @@ pub use chain::{ChainKey, Fault, Hash, Link};
 pub use error::{Error, Result, Unrecorded};
 pub use event::{CallRecord, Event, Source};
 pub use verify::{Break, Expectations, Report, verify};
-pub use walk::{Place, Position, Walk};
+pub use walk::{Place, Position, Walk, goes_on};
 
 use super::clock::{Clock, SystemClock};
 use directory::Directory;

@@ -9,6 +9,7 @@ use super::directory::Directory;
 use super::error::{Error, Result};
 use super::event::Event;
 use super::head::Head;
+use super::walk::Position;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use time::OffsetDateTime;
@@ -47,7 +48,7 @@ pub(super) fn recover(
         return Ok(gap(log, link, last + 1, now, reason.to_owned()));
     };
     let next = last.unwrap_or(0).max(head.segment) + 1;
-    if !is_at(directory, head)? {
+    if !is_at(directory, head.link, Position { segment: head.segment, offset: head.offset })? {
         let reason = format!("lines up to number {} had been written and are missing", head.link.sequence);
         return Ok(gap(head.log, head.link, next, now, reason));
     }
@@ -78,18 +79,18 @@ fn gap(log: Uuid, link: Link, next: u64, time: OffsetDateTime, reason: String) -
     End { log, link, at: None, next, notes: vec![Event::Gap { time, reason }] }
 }
 
-/// Whether the head's last line ends where the head says.
-fn is_at(directory: &Directory, head: &Head) -> Result<bool> {
-    let path = directory.segment(head.segment);
+/// Whether the line `link` ends at `position`.
+pub(super) fn is_at(directory: &Directory, link: Link, position: Position) -> Result<bool> {
+    let path = directory.segment(position.segment);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("open", &path)(error)),
     };
     let mut end = [0; 80];
-    let Some(from) = head.offset.checked_sub(end.len() as u64) else { return Ok(false) };
+    let Some(from) = position.offset.checked_sub(end.len() as u64) else { return Ok(false) };
     match file.read_exact_at(&mut end, from) {
-        Ok(()) => Ok(head.link.ends(&end)),
+        Ok(()) => Ok(link.ends(&end)),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(Error::io("read", &path)(error)),
     }

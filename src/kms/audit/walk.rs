@@ -1,9 +1,10 @@
 //! Reading a log from some place to its end, line by line and segment by segment.
 
-use super::chain::{self, Link};
+use super::chain::{self, ChainKey, Fault, Link};
 use super::directory::{Directory, Lines};
 use super::error::{Error, Result};
 use super::event::Event;
+use super::recovery;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
@@ -15,6 +16,17 @@ pub struct Position {
     pub segment: u64,
     /// Bytes from its beginning.
     pub offset: u64,
+}
+
+/// Whether the log in `directory` is the one whose line `link` ends at `position`, or may be: segments that were
+/// archived cannot be asked.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn goes_on(directory: &Path, link: Link, position: Position) -> Result<bool> {
+    let directory = Directory::at(directory);
+    let archived = directory.segments()?.first().is_some_and(|first| *first > position.segment);
+    Ok(archived || recovery::is_at(&directory, link, position)?)
 }
 
 /// A line, or what stands in the place of one.
@@ -33,6 +45,19 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// The end of the chain with this line, if it is the one that follows `before`.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn follow(&self, key: &ChainKey, before: Link) -> std::result::Result<Link, Fault> {
+        before.follow(key, self.bytes)
+    }
+
+    /// What the line says that it follows, if it is the first of a segment. It proves nothing.
+    pub fn beginning(&self) -> Option<Link> {
+        recovery::beginning(self.bytes).map(|(_, before)| before)
+    }
+
     /// What the line says.
     pub fn event(&self) -> Option<Event> {
         self.link().and_then(|_| serde_json::from_slice(self.bytes).ok())
@@ -94,7 +119,7 @@ impl Walk {
     pub fn since(directory: &Path, time: OffsetDateTime) -> Result<Walk> {
         let mut walk = Walk::new(directory)?;
         while let Some(&second) = walk.segments.get(1) {
-            match super::recovery::begun(&walk.directory, second)? {
+            match recovery::begun(&walk.directory, second)? {
                 Some(begun) if begun <= time => walk.segments.pop_front(),
                 _ => break,
             };

@@ -184,7 +184,8 @@ impl Writer {
             self.put(&Event::Call(record));
             self.held += size;
             self.waiters.extend(waiter);
-            if self.buffer.len() >= PIECE {
+            let segment = self.offset + self.buffer.len() as u64;
+            if self.buffer.len() >= PIECE || segment >= self.options.segment_bytes {
                 self.write()?;
             }
         }
