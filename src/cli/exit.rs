@@ -42,7 +42,7 @@ pub enum Exit {
     Busy = 12,
     /// The kernel or fusermount3 refused to mount or unmount.
     MountFailed = 13,
-    /// `kmsfs check` found damage.
+    /// `kmsfs check` or `kmsfs kms audit --verify` found damage.
     Damaged = 14,
     /// The directory for a new volume is a volume already, or holds something else.
     NotEmpty = 15,
@@ -64,7 +64,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Unavailable, "the KMS does not answer"),
     (Exit::Busy, "already mounted or locked, or the mount point is in use or not empty"),
     (Exit::MountFailed, "the kernel or fusermount3 refused to mount or unmount"),
-    (Exit::Damaged, "check found damage"),
+    (Exit::Damaged, "check or audit --verify found damage"),
     (Exit::NotEmpty, "the directory for a new volume is a volume already, or not empty"),
 ];
 

@@ -12,7 +12,7 @@ pub type Group = (&'static str, &'static [&'static str]);
 /// The groups of `kmsfs --help`.
 pub const COMMANDS: &[Group] = &[
     ("Volumes", &["init", "mount", "umount", "status", "info", "check"]),
-    ("Keys", &["key", "keystore"]),
+    ("Keys", &["key", "keystore", "kms"]),
     ("Shell", &["completions", "help"]),
 ];
 
@@ -41,6 +41,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   KMSFS_KEYSTORE          as --keystore
   KMSFS_PASSPHRASE_FILE   as --passphrase-file, if no option says otherwise
+  KMSFS_AUDIT             as --audit of `kmsfs kms`
   KMSFS_LOG               what to log, as in kmsfs::volume=debug; overrides -v
   XDG_DATA_HOME           the default keystore is kmsfs/keystore.db below it
 ";

@@ -34,6 +34,7 @@ mod info;
 mod init;
 mod key;
 mod keystore;
+mod kms;
 pub mod mount;
 pub mod mount_helper;
 pub mod output;
@@ -91,6 +92,8 @@ enum Command {
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
     Keystore(keystore::Args),
+    /// See who used which key of the KMS, and what it costs
+    Kms(kms::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
 }
@@ -106,6 +109,7 @@ impl Command {
             Command::Check(args) => check::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
+            Command::Kms(args) => kms::run(args, global),
             Command::Completions(args) => completions::run(args, global),
         }
     }

@@ -127,6 +127,11 @@ fn clip(text: &mut String) {
     }
 }
 
+/// The id in the ARN of a key. ARNs of one key differ by the region that a client speaks of.
+pub fn key_id(arn: &str) -> &str {
+    arn.rsplit_once(":key/").map_or(arn, |(_, id)| id)
+}
+
 /// Where a call came from. In JSON a text: an IP address, or `uid:` and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

@@ -27,7 +27,7 @@ mod writer;
 
 pub use chain::{ChainKey, Fault, Hash, Link};
 pub use error::{Error, Result, Unrecorded};
-pub use event::{CallRecord, Event, Source};
+pub use event::{CallRecord, Event, Source, key_id};
 pub use verify::{Break, Expectations, Report, verify};
 pub use walk::{Place, Position, Walk, goes_on};
 

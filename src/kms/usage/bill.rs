@@ -1,6 +1,7 @@
 //! What a month costs.
 
 use super::{Ledger, Month, Prices, Tariff};
+use crate::kms::{KeyManager, Kms, Result, RotationType};
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
@@ -18,14 +19,38 @@ pub enum By {
 /// The life of a customer managed key, as far as it is charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyLife {
-    /// The key's ARN.
-    pub arn: String,
+    /// The key's id.
+    pub id: String,
     /// When it was created.
     pub created: OffsetDateTime,
     /// When it was rotated, earliest first.
     pub rotations: Vec<OffsetDateTime>,
     /// When its deletion is or was due. From the day that this was decided on, the key is free.
     pub deletion: Option<OffsetDateTime>,
+}
+
+impl Kms {
+    /// The lives of all customer managed keys, destroyed ones included; those have forgotten their rotations.
+    ///
+    /// # Errors
+    /// `KeyUnavailableException`.
+    pub fn key_lives(&self) -> Result<Vec<KeyLife>> {
+        let table = self.core.table()?;
+        let records = table.entries().map(|entry| &entry.record);
+        let charged = records.filter(|record| record.manager == KeyManager::Customer);
+        let life = charged.map(|record| KeyLife {
+            id: record.id.to_string(),
+            created: record.created,
+            rotations: record
+                .materials
+                .iter()
+                .filter(|material| material.rotation != RotationType::Initial)
+                .map(|material| material.created)
+                .collect(),
+            deletion: record.destroyed.or(record.deletion_date),
+        });
+        Ok(life.collect())
+    }
 }
 
 /// A line of a bill.
@@ -96,10 +121,10 @@ impl Bill {
         }
         let mut all = 0.0;
         for key in keys {
-            let cost = key.cost(month, prices, ledger.scheduled(&key.arn), now);
+            let cost = key.cost(month, prices, ledger.scheduled(&key.id), now);
             all += cost;
             if by == By::Key && cost > 0.0 {
-                lines.entry(Some(key.arn.clone())).or_default().keys += cost;
+                lines.entry(Some(key.id.clone())).or_default().keys += cost;
             }
         }
         let free = prices.calls(Tariff::Symmetric, eligible.min(prices.free_requests));

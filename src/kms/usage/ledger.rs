@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 pub struct Group {
     /// The month.
     pub month: Month,
-    /// ARN of the key; `None` where no key took part.
+    /// Id of the key, since ARNs of one key differ by the region that a client speaks of; `None` where no key took
+    /// part.
     pub key: Option<String>,
     /// ARN of the principal; `None` for callers who could not be authenticated.
     pub principal: Option<String>,
@@ -40,7 +41,7 @@ pub struct Tally {
 #[derive(Debug, Default)]
 pub struct Ledger {
     tallies: HashMap<Group, Tally>,
-    /// When the deletion of a key was scheduled that was not cancelled afterwards, by the key's ARN.
+    /// When the deletion of a key was scheduled that was not cancelled afterwards, by the key's id.
     scheduled: HashMap<String, OffsetDateTime>,
     /// The last line that was read, and where the next one begins.
     read: Option<(Link, Position)>,
@@ -101,7 +102,7 @@ impl Ledger {
             .map(|(group, tally)| (group, *tally))
     }
 
-    /// When the deletion of a key was scheduled, if that was not cancelled.
+    /// When the deletion of a key was scheduled, if that was not cancelled; by the key's id.
     pub fn scheduled(&self, key: &str) -> Option<OffsetDateTime> {
         self.scheduled.get(key).copied()
     }
@@ -179,7 +180,8 @@ impl Ledger {
     }
 
     fn count(&mut self, record: CallRecord) {
-        if let Some(key) = record.key.as_ref().filter(|_| record.error.is_none()) {
+        let key = record.key.as_deref().map(|arn| audit::key_id(arn).to_owned());
+        if let Some(key) = key.as_ref().filter(|_| record.error.is_none()) {
             match &*record.operation {
                 "ScheduleKeyDeletion" => drop(self.scheduled.insert(key.clone(), record.time)),
                 "CancelKeyDeletion" => drop(self.scheduled.remove(key)),
@@ -190,7 +192,7 @@ impl Ledger {
         let group = Group {
             month: Month::of(record.time),
             tariff: Tariff::of(&record.operation, record.spec.as_deref()),
-            key: record.key,
+            key,
             principal: record.principal,
             operation: record.operation.into_owned(),
         };

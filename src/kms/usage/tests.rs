@@ -116,10 +116,10 @@ fn a_month_is_what_was_reckoned_by_hand() {
     let pairs = 10.0 * 12.0 / 10_000.0 + 20.0 * 0.10 / 10_000.0;
 
     let by_key = bill(&scratch, By::Key, &[]);
-    near(by_key.lines[&Some(KEY.to_owned())].requests, symmetric + pairs);
-    near(by_key.lines[&Some(RSA.to_owned())].requests, rsa + ecc);
+    near(by_key.lines[&Some("a".to_owned())].requests, symmetric + pairs);
+    near(by_key.lines[&Some("rsa".to_owned())].requests, rsa + ecc);
     near(by_key.lines[&None].requests, management);
-    let key = &by_key.lines[&Some(KEY.to_owned())];
+    let key = &by_key.lines[&Some("a".to_owned())];
     assert_eq!((key.calls, key.failed), (330, 50));
 
     let by_principal = bill(&scratch, By::Principal, &[]);
@@ -157,51 +157,58 @@ fn a_key_costs_by_the_hour_and_its_first_two_rotations_as_much() {
             "2026-12-11T00:00:00Z",
             ALICE,
             "ScheduleKeyDeletion",
-            Some(("arn:deleted", "SYMMETRIC_DEFAULT")),
+            Some(("arn:aws:kms:local:000000000000:key/deleted", "SYMMETRIC_DEFAULT")),
         ),
-        call("2026-12-02T00:00:00Z", ALICE, "ScheduleKeyDeletion", Some(("arn:kept", "SYMMETRIC_DEFAULT"))),
-        call("2026-12-05T00:00:00Z", ALICE, "CancelKeyDeletion", Some(("arn:kept", "SYMMETRIC_DEFAULT"))),
+        call(
+            "2026-12-02T00:00:00Z",
+            ALICE,
+            "ScheduleKeyDeletion",
+            Some(("arn:aws:kms:local:000000000000:key/kept", "SYMMETRIC_DEFAULT")),
+        ),
+        call(
+            "2026-12-05T00:00:00Z",
+            ALICE,
+            "CancelKeyDeletion",
+            Some(("arn:aws:kms:local:000000000000:key/kept", "SYMMETRIC_DEFAULT")),
+        ),
         failed(call(
             "2026-12-02T00:00:00Z",
             BOB,
             "ScheduleKeyDeletion",
-            Some(("arn:old", "SYMMETRIC_DEFAULT")),
+            Some(("arn:aws:kms:local:000000000000:key/old", "SYMMETRIC_DEFAULT")),
         )),
     ]);
-    let life = |arn: &str, created: &str| KeyLife {
-        arn: arn.to_owned(),
+    let life = |id: &str, created: &str| KeyLife {
+        id: id.to_owned(),
         created: at(created),
         rotations: Vec::new(),
         deletion: None,
     };
     let keys = [
-        life("arn:old", "2020-01-01T00:00:00Z"),
-        life("arn:new", "2026-12-31T12:00:00Z"),
-        life("arn:next", "2027-01-01T00:00:00Z"),
-        life("arn:kept", "2020-01-01T00:00:00Z"),
+        life("old", "2020-01-01T00:00:00Z"),
+        life("new", "2026-12-31T12:00:00Z"),
+        life("next", "2027-01-01T00:00:00Z"),
+        life("kept", "2020-01-01T00:00:00Z"),
         KeyLife {
             rotations: vec![
                 at("2025-01-01T00:00:00Z"),
                 at("2026-12-30T00:00:00Z"),
                 at("2026-12-30T00:00:00Z"),
             ],
-            ..life("arn:rotated", "2020-01-01T00:00:00Z")
+            ..life("rotated", "2020-01-01T00:00:00Z")
         },
-        KeyLife { deletion: Some(at("2027-01-10T00:00:00Z")), ..life("arn:deleted", "2020-01-01T00:00:00Z") },
-        KeyLife {
-            deletion: Some(at("2026-12-21T00:00:00Z")),
-            ..life("arn:unlogged", "2020-01-01T00:00:00Z")
-        },
+        KeyLife { deletion: Some(at("2027-01-10T00:00:00Z")), ..life("deleted", "2020-01-01T00:00:00Z") },
+        KeyLife { deletion: Some(at("2026-12-21T00:00:00Z")), ..life("unlogged", "2020-01-01T00:00:00Z") },
     ];
     let bill = bill(&scratch, By::Key, &keys);
-    let hours = |arn: &str| bill.lines.get(&Some(arn.to_owned())).map_or(0.0, |line| line.keys * 744.0);
-    near(hours("arn:old"), 744.0);
-    near(hours("arn:new"), 12.0);
-    near(hours("arn:next"), 0.0);
-    near(hours("arn:kept"), 744.0);
-    near(hours("arn:rotated"), 744.0 + 744.0 + 48.0);
-    near(hours("arn:deleted"), 240.0);
-    near(hours("arn:unlogged"), 480.0);
+    let hours = |id: &str| bill.lines.get(&Some(id.to_owned())).map_or(0.0, |line| line.keys * 744.0);
+    near(hours("old"), 744.0);
+    near(hours("new"), 12.0);
+    near(hours("next"), 0.0);
+    near(hours("kept"), 744.0);
+    near(hours("rotated"), 744.0 + 744.0 + 48.0);
+    near(hours("deleted"), 240.0);
+    near(hours("unlogged"), 480.0);
     near(bill.keys * 744.0, 744.0 + 12.0 + 744.0 + 1536.0 + 240.0 + 480.0);
     near(bill.total.keys, bill.keys);
 }
@@ -209,7 +216,7 @@ fn a_key_costs_by_the_hour_and_its_first_two_rotations_as_much() {
 #[test]
 fn a_month_that_is_not_over_is_charged_up_to_now() {
     let key = KeyLife {
-        arn: "arn:key".to_owned(),
+        id: "key".to_owned(),
         created: at("2020-01-01T00:00:00Z"),
         rotations: Vec::new(),
         deletion: None,
