@@ -22,6 +22,9 @@ pub const DEFAULT_ALIAS: &str = "alias/kmsfs/default";
 /// Longest alias name, in bytes.
 const ALIAS_MAX: usize = 256;
 
+/// The account in ARNs of a keystore that was told no other.
+pub(super) const DEFAULT_ACCOUNT: &str = "000000000000";
+
 /// The id of a CMK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

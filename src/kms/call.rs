@@ -1,17 +1,9 @@
 //! One call of the KMS: on whose behalf, from where, with what rights.
 
 use super::error::{Error, Result};
+use super::principal::Principal;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// A user or role of the keystore, or the root of its account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// `arn:aws:iam::ACCOUNT:user/NAME`, `…:role/NAME` or `…:root`.
-    pub arn: String,
-    /// The account's twelve digits.
-    pub account: String,
-}
 
 /// On whose behalf a call runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
-//! `context`, `due`, `grant`, `key`, `principal`, `settings`, `spec`, `state`, and the [`audit`] log that a service
+//! `context`, `due`, `grant`, `key`, `principal`, `session`, `settings`, `spec`, `state`, and the [`audit`] log that a service
 //! keeps.
 
 mod arn;
@@ -23,6 +23,7 @@ mod operations;
 pub mod policy;
 mod principal;
 pub mod quota;
+mod session;
 mod settings;
 mod spec;
 mod state;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use arn::{DEFAULT_ALIAS, KeyId, check_alias_name};
 pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
-pub use call::{Call, Caller, Principal};
+pub use call::{Call, Caller};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CONTEXT_MAX, EncryptionContext};
 pub use error::{Error, Result};
@@ -43,7 +44,11 @@ pub use key::{
     AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeyState, MaterialInfo,
     ROTATION_DAYS, ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, RotationType, Tag,
 };
-pub use operations::{CreateKey, DataKey, Encrypted, Plaintext, ReEncrypt, ReEncrypted};
+pub use operations::{
+    AccessKeyInfo, CreateKey, Credentials, CredentialsError, DataKey, Encrypted, NewAccessKey, Plaintext,
+    PrincipalInfo, ReEncrypt, ReEncrypted, SESSION_SECONDS, TemporaryCredentials,
+};
+pub use principal::{Principal, PrincipalKind, PrincipalName};
 pub use spec::{
     DataKeySpec, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
     MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
@@ -53,6 +58,7 @@ pub use state::Operation;
 use self::core::Core;
 use crate::crypto::passphrase::Argon2Params;
 use keystore::{Keystore, SlotInfo, Unlock};
+use session::SessionTokens;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +91,7 @@ pub struct Kms {
     path: PathBuf,
     unlocked_by: u32,
     core: Arc<Core>,
+    session_tokens: SessionTokens,
     _watcher: Watcher,
 }
 
@@ -106,9 +113,10 @@ impl Kms {
     pub fn open(path: &Path, unlock: &Unlock, options: Options) -> keystore::Result<Kms> {
         let keystore = Keystore::open(path, unlock)?;
         let unlocked_by = keystore.unlocked_by();
+        let session_tokens = SessionTokens::new(&keystore.vault());
         let core = Arc::new(Core::new(keystore, options.clock, options.passphrase_cost)?);
         let watcher = Watcher::spawn(Arc::clone(&core), options.poll);
-        Ok(Kms { path: path.to_owned(), unlocked_by, core, _watcher: watcher })
+        Ok(Kms { path: path.to_owned(), unlocked_by, core, session_tokens, _watcher: watcher })
     }
 
     /// Says which slot of the keystore at `path` the secret opens.

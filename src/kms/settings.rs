@@ -1,5 +1,7 @@
 //! What is set for the keystore as a whole.
 
+use super::arn::DEFAULT_ACCOUNT;
+
 /// The keystore's settings, sealed, as one row. There is no row until one of them is set.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct SettingsRecord {
@@ -11,6 +13,6 @@ pub(super) struct SettingsRecord {
 
 impl Default for SettingsRecord {
     fn default() -> SettingsRecord {
-        SettingsRecord { account: "000000000000".into(), region: "local".into() }
+        SettingsRecord { account: DEFAULT_ACCOUNT.into(), region: "local".into() }
     }
 }

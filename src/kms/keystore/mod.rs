@@ -35,8 +35,8 @@ use super::arn::KeyId;
 use super::audit::ChainKey;
 use super::clock::Timestamp;
 use crate::crypto::passphrase::Argon2Params;
-use crate::crypto::random;
 use crate::crypto::secret::Key;
+use crate::crypto::{kdf, random};
 use database::{Access, Database, Transaction, Value};
 use seal::Seals;
 pub(super) use slots::Slot;
@@ -56,6 +56,11 @@ impl Vault {
     fn new(path: &Path, id: [u8; 16], root: Key) -> Vault {
         let seals = Seals::new(path.to_owned(), id, &root);
         Vault { path: path.to_owned(), id, root, seals }
+    }
+
+    /// A key for a purpose of its own, the same for all who have the keystore open.
+    pub(super) fn subkey(&self, context: &'static str) -> Key {
+        kdf::subkey(context, &self.root)
     }
 
     /// The key of the audit logs of services on this keystore.

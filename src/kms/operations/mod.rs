@@ -5,13 +5,17 @@
 //! Who may do what is in `authorize`, what the state and kind of a key allow in `state`.
 
 mod aliases;
+mod credentials;
 mod cryptographic;
 mod lifecycle;
+mod principals;
 mod rotation;
 mod tags;
 
+pub use credentials::{Credentials, CredentialsError, SESSION_SECONDS, TemporaryCredentials};
 pub use cryptographic::{DataKey, Encrypted, Plaintext, ReEncrypt, ReEncrypted};
 pub use lifecycle::CreateKey;
+pub use principals::{AccessKeyInfo, NewAccessKey, PrincipalInfo};
 
 use super::Kms;
 use super::arn::KeyRef;

@@ -77,7 +77,6 @@ impl<'a> Draft<'a> {
 
     /// Has a user or role written. Its name, access keys and user ids are no other principal's, which the caller
     /// has made sure of.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(in crate::kms) fn put_principal(&mut self, record: PrincipalRecord) {
         self.staged.insert(RecordKey::Principal(record.id), Write::Principal(record));
     }
@@ -89,7 +88,6 @@ impl<'a> Draft<'a> {
     }
 
     /// Has a grant or principal removed.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(in crate::kms) fn remove(&mut self, key: RecordKey) {
         self.staged.insert(key, Write::Remove(key));
     }

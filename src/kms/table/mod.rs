@@ -8,7 +8,7 @@ mod principals;
 
 pub(super) use draft::Draft;
 
-use super::arn::{KeyId, KeyRef, alias_arn};
+use super::arn::{DEFAULT_ACCOUNT, KeyId, KeyRef, alias_arn};
 use super::clock::Timestamp;
 use super::due;
 use super::error::{Error, Result};
@@ -77,13 +77,16 @@ impl Table {
     }
 
     /// All users and roles.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(super) fn principals(&self) -> &Principals {
         &self.principals
     }
 
+    /// The account that owns everything.
+    pub(super) fn account(&self) -> &str {
+        self.settings().map_or(DEFAULT_ACCOUNT, |settings| &settings.account)
+    }
+
     /// What is set, if anything ever was.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(super) fn settings(&self) -> Option<&SettingsRecord> {
         self.settings.as_ref().map(|stored| &stored.record)
     }

@@ -14,7 +14,6 @@ pub(in crate::kms) struct Principals {
     by_uid: HashMap<u32, PrincipalId>,
 }
 
-#[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
 impl Principals {
     /// All of them, users first, by name.
     pub(in crate::kms) fn all(&self) -> impl Iterator<Item = &Arc<Stored<PrincipalRecord>>> {
@@ -38,6 +37,11 @@ impl Principals {
     /// Who a user of this machine is.
     pub(in crate::kms) fn of_uid(&self, uid: u32) -> Option<&Arc<Stored<PrincipalRecord>>> {
         self.stored(*self.by_uid.get(&uid)?)
+    }
+
+    /// The user or role of this id.
+    pub(in crate::kms) fn get(&self, id: PrincipalId) -> Option<&PrincipalRecord> {
+        self.stored(id).map(|stored| &stored.record)
     }
 
     pub(super) fn stored(&self, id: PrincipalId) -> Option<&Arc<Stored<PrincipalRecord>>> {

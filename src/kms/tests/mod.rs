@@ -5,6 +5,7 @@ mod aliases;
 mod damage;
 mod files;
 mod lifecycle;
+mod principals;
 mod processes;
 mod records;
 mod slots;

@@ -301,7 +301,7 @@ fn a_principal_is_found_by_name_access_key_and_uid() {
         assert!(all.named(PrincipalKind::Role, "alice").is_none());
         assert!(all.of_access_key("AKIA3").is_none() && all.of_uid(0).is_none());
         let secret = &all.of_uid(1000).unwrap().record.access_keys[0].secret;
-        assert_eq!(secret.expose(), "wJalr\"XUtnFEMI/ä".as_bytes());
+        assert_eq!(secret.bytes().expose(), "wJalr\"XUtnFEMI/ä".as_bytes());
         assert!(!format!("{secret:?}").contains("wJalr"));
     }
 }
