@@ -106,6 +106,7 @@ struct Progress(ProgressBar);
 impl Progress {
     fn new() -> Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::default_spinner());
         bar.enable_steady_tick(Duration::from_millis(200));
         Progress(bar)
     }

@@ -29,18 +29,22 @@ Mount options (-o, also in fstab):
   ro, noexec, noatime, sync, dirsync   as for any filesystem
   suid, dev              honour set-user-id programs and device nodes (root; default nosuid,nodev)
   allow_other            let other users in; permissions apply (default: only the user who mounts)
-  default_permissions    have the kernel check permissions even where only root may use the mount, against
-                         root processes that lack CAP_DAC_OVERRIDE
+  default_permissions    have the kernel check permissions even where only root may use the
+                         mount, against root processes that lack CAP_DAC_OVERRIDE
   nonempty               mount over a directory with entries
   fsname=TEXT            the source shown in the table of mounts, in place of LOWER
-  keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE, durability=HOW, threads=N
+  keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE,
+  durability=HOW, threads=N
                          the options of the same names
 A backslash protects a comma in a value.
 
 Examples:
   kmsfs mount /srv/cipher /mnt/plain
   kmsfs mount -o ro,allow_other --key-file /etc/kmsfs.key /srv/cipher /mnt/plain
-  /srv/cipher /mnt/plain fuse.kmsfs key_file=/etc/kmsfs.key,allow_other,nofail 0 0     (fstab)")]
+  /srv/cipher /mnt/plain fuse.kmsfs key_file=/etc/kmsfs.key,allow_other,nofail 0 0     (fstab)
+
+fstab and `mount -t fuse.kmsfs` find the program through a link, made once:
+  ln -s /usr/local/bin/kmsfs /sbin/mount.fuse.kmsfs")]
 pub struct Args {
     /// The volume's lower directory
     pub lower: PathBuf,
