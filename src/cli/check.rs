@@ -155,8 +155,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     if !report.foreign.is_empty() {
         output::note(format_args!(
-            "Foreign entries are hidden in the mount, and a directory that holds one cannot be removed there \
-             (\"Directory not empty\"). Move them out of the lower directory."
+            "Foreign entries are hidden in the mount and do no harm, but a directory that holds one cannot be removed \
+             there (\"Directory not empty\") until it is moved out of the lower directory."
         ));
     }
     let state = if report.problems.is_empty() { "all verified" } else { "the rest verified" };
