@@ -9,8 +9,12 @@
 //! | (nothing) | at least one must be as wanted; under a negated operator, all |
 //! | `ForAnyValue:` | at least one must be as wanted |
 //! | `ForAllValues:` | all must be as wanted; none at all is all |
+//!
+//! A request without the key is not as a plain operator wants it, but as a negated one does, and as `…IfExists` does.
+//! `IfExists` means nothing to `ForAnyValue`, as AWS answers in practice: without a value there is not any value.
 
 use super::json::Json;
+use super::key;
 use super::operator::{Operand, Operator, boolean};
 use super::{Attributes, Malformed};
 
@@ -59,7 +63,7 @@ impl Condition {
             };
             for (key, values) in keys {
                 let test = Test::parse(operator, &texts(key, values)?, variables)?;
-                conditions.push(Condition { key: key.clone(), test });
+                conditions.push(Condition { key: key::lower(key)?, test });
             }
         }
         Ok(conditions)
@@ -79,7 +83,7 @@ impl Condition {
         let Some(values) = values else {
             return match quantifier {
                 Quantifier::All => true,
-                Quantifier::Any => if_exists,
+                Quantifier::Any => false,
                 Quantifier::Plain => negated || if_exists,
             };
         };
@@ -119,9 +123,6 @@ impl Test {
 
 /// The values of a key, as text: a number or boolean may stand without quotes.
 fn texts(key: &str, values: &Json) -> Result<Vec<String>, Malformed> {
-    if !key.contains(':') {
-        return Err(Malformed::new(format_args!("'{key}' is no condition key")));
-    }
     let one = |value: &Json| match value {
         Json::Text(text) => Ok(text.clone()),
         Json::Bool(value) => Ok(value.to_string()),

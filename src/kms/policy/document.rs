@@ -77,9 +77,9 @@ fn statement(kind: Kind, json: &Json, variables: bool) -> Result<Statement, Malf
     };
     Ok(Statement {
         allows,
-        principals: principals(kind, members)?,
+        principals: principals(kind, allows, members)?,
         actions: listed(members, "Action", "NotAction", action)?,
-        resources: listed(members, "Resource", "NotResource", |text| Pattern::parse(text, variables))?,
+        resources: listed(members, "Resource", "NotResource", |text| resource(text, variables))?,
         conditions: match get(members, "Condition") {
             Some(block) => Condition::parse_block(block, variables)?,
             None => Vec::new(),
@@ -87,9 +87,12 @@ fn statement(kind: Kind, json: &Json, variables: bool) -> Result<Statement, Malf
     })
 }
 
-fn principals(kind: Kind, members: &[(String, Json)]) -> Result<Principals, Malformed> {
+fn principals(kind: Kind, allows: bool, members: &[(String, Json)]) -> Result<Principals, Malformed> {
     match (kind, get(members, "Principal"), get(members, "NotPrincipal")) {
         (Kind::Key, Some(value), None) => Principals::parse(value, false),
+        (Kind::Key, None, Some(_)) if allows => {
+            Err(Malformed::new("NotPrincipal goes with Deny alone: allowing all but a few allows strangers"))
+        }
         (Kind::Key, None, Some(value)) => Principals::parse(value, true),
         (Kind::Key, _, _) => Err(Malformed::new("it must have either Principal or NotPrincipal")),
         (Kind::Identity, None, None) => Ok(Principals::Holder),
@@ -112,6 +115,14 @@ fn action(text: &str) -> Result<Pattern, Malformed> {
     match is_action {
         true => Pattern::parse(text, false),
         false => Err(Malformed::new(format_args!("'{text}' is no action such as kms:Decrypt"))),
+    }
+}
+
+/// A resource: `*`, or a pattern of ARNs.
+fn resource(text: &str, variables: bool) -> Result<Pattern, Malformed> {
+    match text == "*" || text.starts_with("arn:") {
+        true => Pattern::parse(text, variables),
+        false => Err(Malformed::new(format_args!("'{text}' is no resource: an ARN or *"))),
     }
 }
 

@@ -13,12 +13,16 @@
 mod condition;
 mod document;
 mod json;
+mod key;
 mod operator;
 mod pattern;
 mod principal;
+mod written;
 
 #[cfg(test)]
 mod tests;
+
+pub use written::Written;
 
 use condition::Condition;
 use pattern::Pattern;
@@ -52,8 +56,10 @@ pub enum Kind {
 /// What a request looks like to a policy.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// The ARN of who asks.
+    /// The ARN of who asks: the account's root, a user, or a role.
     pub principal: &'a str,
+    /// The ARN of the session in which a role asks.
+    pub session: Option<&'a str>,
     /// The account of who asks, twelve digits.
     pub account: &'a str,
     /// `kms:` and the operation's name.
@@ -66,7 +72,8 @@ pub struct Request<'a> {
 
 /// The values of condition keys, looked up when a condition asks.
 pub trait Attributes {
-    /// The values of a condition key; `None` if the request has no such key. Names are not case-sensitive.
+    /// The values of a condition key, whose name is in lower case; `None` if the request has no such key, or no value
+    /// for it.
     fn values(&self, key: &str) -> Option<Vec<Cow<'_, str>>>;
 }
 
@@ -113,6 +120,25 @@ impl Policy {
     /// [`Malformed`], with what is wrong and where.
     pub fn parse(kind: Kind, text: &str) -> Result<Policy, Malformed> {
         document::parse(kind, text)
+    }
+
+    /// A policy that denies everything to everybody.
+    fn denial() -> Policy {
+        let everything = || Listed { patterns: Vec::new(), negated: true };
+        Policy {
+            statements: vec![Statement {
+                allows: false,
+                principals: Principals::Except(Vec::new()),
+                actions: everything(),
+                resources: everything(),
+                conditions: Vec::new(),
+            }],
+        }
+    }
+
+    /// The ARNs of users, roles and sessions that statements name.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().flat_map(|statement| statement.principals.arns())
     }
 
     /// What the policy says to `request`. The order of statements does not matter: a denial wins over everything.

@@ -3,7 +3,7 @@
 //! In a policy of version 2012-10-17, `${key}` stands for the value of a condition key of the request, `${key, 'text'}`
 //! for `text` if the request has none, and `${*}`, `${?}`, `${$}` for the character itself.
 
-use super::{Attributes, Malformed};
+use super::{Attributes, Malformed, key};
 
 /// A text with wildcards and variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ enum Part {
     Any,
     /// `?`
     One,
-    /// The value of a condition key.
+    /// The value of a condition key, named in lower case.
     Variable { key: String, default: Option<String> },
 }
 
@@ -35,7 +35,7 @@ impl Pattern {
     /// Reads a pattern; `variables` says whether the policy's version knows them.
     ///
     /// # Errors
-    /// A variable that is not closed, or empty.
+    /// A variable that is not closed, or names no condition key.
     pub(super) fn parse(text: &str, variables: bool) -> Result<Pattern, Malformed> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -149,7 +149,7 @@ fn variable(name: &str) -> Option<Part> {
         }
         None => (name.trim(), None),
     };
-    key.contains(':').then(|| Part::Variable { key: key.to_owned(), default })
+    Some(Part::Variable { key: key::lower(key).ok()?, default })
 }
 
 fn same_ignoring_case(a: char, b: char) -> bool {

@@ -30,7 +30,7 @@ pub(super) enum Named {
     Everybody,
     /// An account, by its twelve digits.
     Account(String),
-    /// A user or role, by ARN.
+    /// A user, a role or a session of a role, by ARN.
     Arn(String),
     /// A service of AWS, which is never who asks here.
     Elsewhere,
@@ -51,6 +51,18 @@ impl Principals {
             _ => return Err(Malformed::new("Principal must be \"*\" or an object such as {\"AWS\": ARN}")),
         };
         Ok(if negated { Principals::Except(named) } else { Principals::Named(named) })
+    }
+
+    /// The ARNs among them.
+    pub(super) fn arns(&self) -> impl Iterator<Item = &str> {
+        let named: &[Named] = match self {
+            Principals::Holder => &[],
+            Principals::Named(named) | Principals::Except(named) => named,
+        };
+        named.iter().filter_map(|named| match named {
+            Named::Arn(arn) => Some(arn.as_str()),
+            Named::Everybody | Named::Account(_) | Named::Elsewhere => None,
+        })
     }
 
     /// How they are about who asks.
@@ -80,7 +92,9 @@ impl Named {
         match self {
             Named::Everybody => Reach::Directly,
             Named::Account(account) if account == request.account => Reach::ThroughAccount,
-            Named::Arn(arn) if arn == request.principal => Reach::Directly,
+            Named::Arn(arn) if arn == request.principal || Some(arn.as_str()) == request.session => {
+                Reach::Directly
+            }
             Named::Account(_) | Named::Arn(_) | Named::Elsewhere => Reach::Nobody,
         }
     }

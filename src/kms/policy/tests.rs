@@ -23,7 +23,14 @@ impl Attributes for Given {
 
 fn ask(policy: &Policy, principal: &str, action: &str, resource: &str, keys: Keys) -> Verdict {
     let account = principal.split(':').nth(4).unwrap();
-    policy.evaluate(&Request { principal, account, action, resource, attributes: &Given(keys) })
+    policy.evaluate(&Request {
+        principal,
+        session: None,
+        account,
+        action,
+        resource,
+        attributes: &Given(keys),
+    })
 }
 
 /// A key policy of one statement whose members are `members`.
@@ -63,15 +70,94 @@ fn a_statement_is_about_the_principals_it_names() {
         (r#""Principal": {"Service": "kms.amazonaws.com"}"#, ALICE, Silent),
         (r#""Principal": {"Service": ["a", "b"], "AWS": "*"}"#, ALICE, Allowed),
         (r#""Principal": {"Federated": "cognito-identity.amazonaws.com"}"#, ALICE, Silent),
-        (r#""NotPrincipal": {"AWS": "arn:aws:iam::000000000000:user/bob"}"#, ALICE, Allowed),
-        (r#""NotPrincipal": {"AWS": "arn:aws:iam::000000000000:user/bob"}"#, BOB, Silent),
-        (r#""NotPrincipal": {"AWS": "000000000000"}"#, ROOT, Silent),
-        (r#""NotPrincipal": {"AWS": "000000000000"}"#, ALICE, Allowed),
-        (r#""NotPrincipal": "*""#, ALICE, Silent),
     ] {
         let policy =
             key_policy(&format!(r#""Effect": "Allow", {principal}, "Action": "kms:*", "Resource": "*""#));
         assert_eq!(ask(&policy, who, "kms:Decrypt", KEY, &[]), expected, "{principal} asked by {who}");
+    }
+}
+
+#[test]
+fn a_denial_to_all_but_a_few_spares_those_alone() {
+    const ROOT: &str = "arn:aws:iam::000000000000:root";
+    const BOB: &str = "arn:aws:iam::000000000000:user/bob";
+    for (spared, who, expected) in [
+        (r#"{"AWS": "arn:aws:iam::000000000000:user/bob"}"#, ALICE, Denied),
+        (r#"{"AWS": "arn:aws:iam::000000000000:user/bob"}"#, ROOT, Denied),
+        (r#"{"AWS": "arn:aws:iam::000000000000:user/bob"}"#, BOB, Silent),
+        (r#"{"AWS": ["arn:aws:iam::000000000000:user/bob", "000000000000"]}"#, BOB, Silent),
+        (r#"{"AWS": "000000000000"}"#, ROOT, Silent),
+        (r#"{"AWS": "arn:aws:iam::000000000000:root"}"#, ROOT, Silent),
+        (r#"{"AWS": "000000000000"}"#, ALICE, Denied),
+        (r#"{"Service": "kms.amazonaws.com"}"#, ALICE, Denied),
+        (r#""*""#, ALICE, Silent),
+    ] {
+        let policy = key_policy(&format!(
+            r#""Effect": "Deny", "NotPrincipal": {spared}, "Action": "kms:*", "Resource": "*""#
+        ));
+        assert_eq!(ask(&policy, who, "kms:Decrypt", KEY, &[]), expected, "all but {spared} asked by {who}");
+    }
+}
+
+#[test]
+fn a_role_is_named_by_its_own_arn_or_by_its_session_s() {
+    let role = "arn:aws:iam::000000000000:role/backup";
+    let session = "arn:aws:sts::000000000000:assumed-role/backup/nightly";
+    for (named, expected) in [
+        (role, true),
+        (session, true),
+        ("arn:aws:sts::000000000000:assumed-role/backup/weekly", false),
+        ("arn:aws:iam::000000000000:role/nightly", false),
+    ] {
+        for (members, yes, no) in [
+            (r#""Effect": "Allow", "Principal""#, Allowed, Silent),
+            (r#""Effect": "Deny", "Principal""#, Denied, Silent),
+            (r#""Effect": "Deny", "NotPrincipal""#, Silent, Denied),
+        ] {
+            let policy =
+                key_policy(&format!(r#"{members}: {{"AWS": "{named}"}}, "Action": "*", "Resource": "*""#));
+            let request = Request {
+                principal: role,
+                session: Some(session),
+                account: "000000000000",
+                action: "kms:Decrypt",
+                resource: KEY,
+                attributes: &Given(&[]),
+            };
+            let expected = if expected { yes } else { no };
+            assert_eq!(policy.evaluate(&request), expected, "{members} {named}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_tells_whom_it_names() {
+    let policy = Policy::parse(
+        Kind::Key,
+        r#"{"Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": ["000000000000", "arn:aws:iam::000000000000:user/a"]},
+             "Action": "*", "Resource": "*"},
+            {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "NotPrincipal": {"AWS": "arn:aws:iam::000000000000:role/b", "Service": "c.d"},
+             "Action": "*", "Resource": "*"}]}"#,
+    );
+    let named: Vec<String> = policy.unwrap().named().map(str::to_owned).collect();
+    assert_eq!(named, ["arn:aws:iam::000000000000:user/a", "arn:aws:iam::000000000000:role/b"]);
+}
+
+#[test]
+fn a_text_that_is_not_understood_any_more_denies_everything() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Record(#[serde(deserialize_with = "Written::identity_policy")] Written);
+    let read = |text: &str| serde_json::from_value::<Record>(serde_json::Value::from(text)).unwrap();
+    let allowing = r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
+    let newer =
+        r#"{"Version": "2030-01-01", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
+    for (text, expected) in [(allowing, Allowed), (newer, Denied), ("", Denied)] {
+        let Record(written) = read(text);
+        assert_eq!(written.text(), text);
+        assert_eq!(ask(written.policy(), ALICE, "kms:Decrypt", KEY, &[]), expected, "{text}");
+        assert_eq!(serde_json::to_value(Record(written)).unwrap(), serde_json::Value::from(text));
     }
 }
 
@@ -142,7 +228,7 @@ fn an_identity_policy_is_about_the_resources_it_lists() {
             NAMED,
             Allowed,
         ),
-        (r#""Resource": "ARN:AWS:KMS:*""#, KEY, NAMED, Silent),
+        (r#""Resource": "arn:aws:KMS:*""#, KEY, NAMED, Silent),
         (r#""Resource": ["arn:aws:s3:::x", "arn:aws:kms:*"]"#, KEY, NAMED, Allowed),
         (r#""Resource": "arn:aws:kms:*"  "#, "*", NAMED, Silent),
         (r#""NotResource": "arn:aws:kms:*:*:key/1234*""#, KEY, NAMED, Silent),
@@ -541,7 +627,7 @@ const CONDITIONS: &[(&str, Keys, Verdict)] = &[
         &[("kms:ResourceAliases", &["alias/x", "alias/pay-1"])],
         HOLDS,
     ),
-    (r#"{"ForAnyValue:StringLikeIfExists": {"kms:ResourceAliases": "alias/pay*"}}"#, &[], HOLDS),
+    (r#"{"ForAnyValue:StringLikeIfExists": {"kms:ResourceAliases": "alias/pay*"}}"#, &[], FAILS),
     (
         r#"{"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "Decrypt"]}}"#,
         &[("kms:GrantOperations", &["Decrypt", "CreateGrant"])],
@@ -635,6 +721,11 @@ fn what_is_not_understood_is_refused() {
         (format!(r#"{{"Statement": {{{STATEMENT}, "NotAction": "kms:Sign"}}}}"#), "Action"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "NotResource": "*"}}}}"#), "Resource"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "NotPrincipal": "*"}}}}"#), "Principal"),
+        (r#"{"Statement": {"Effect": "Allow", "NotPrincipal": "*", "Action": "kms:*", "Resource": "*"}}"#.into(), "NotPrincipal"),
+        (r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "1234abcd"}}"#.into(), "'1234abcd'"),
+        (r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "NotResource": "alias/a"}}"#.into(), "'alias/a'"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:ViaServices": "y"}}}}}}}}"#), "'kms:ViaServices'"),
+        (r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "arn:${aws:usernam}"}}"#.into(), "aws:usernam"),
         (r#"{"Statement": {"Effect": "allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}"#.into(), "Effect"),
         (r#"{"Statement": {"Principal": "*", "Action": "kms:*", "Resource": "*"}}"#.into(), "Effect"),
         (r#"{"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}}"#.into(), "Principal"),
@@ -650,16 +741,16 @@ fn what_is_not_understood_is_refused() {
         (r#"{"Statement": {"Effect": "Allow", "Principal": {"AWS": "alice"}, "Action": "kms:*", "Resource": "*"}}"#.into(), "'alice'"),
         (r#"{"Statement": {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:user/*"}, "Action": "kms:*", "Resource": "*"}}"#.into(), "principal"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": []}}}}"#), "Condition"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringMatches": {{"kms:x": "y"}}}}}}}}"#), "'StringMatches'"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"ForSome:StringEquals": {{"kms:x": "y"}}}}}}}}"#), "ForSome"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringMatches": {{"kms:ValidTo": "y"}}}}}}}}"#), "'StringMatches'"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"ForSome:StringEquals": {{"kms:ValidTo": "y"}}}}}}}}"#), "ForSome"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"x": "y"}}}}}}}}"#), "'x'"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:x": []}}}}}}}}"#), "no value"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:x": null}}}}}}}}"#), "kms:x"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"Bool": {{"kms:x": "yes"}}}}}}}}"#), "boolean"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"NumericEquals": {{"kms:x": "ten"}}}}}}}}"#), "number"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"DateEquals": {{"kms:x": "tomorrow"}}}}}}}}"#), "date"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:ValidTo": []}}}}}}}}"#), "no value"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:ValidTo": null}}}}}}}}"#), "kms:ValidTo"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"Bool": {{"kms:ValidTo": "yes"}}}}}}}}"#), "boolean"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"NumericEquals": {{"kms:ValidTo": "ten"}}}}}}}}"#), "number"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"DateEquals": {{"kms:ValidTo": "tomorrow"}}}}}}}}"#), "date"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/33"}}}}}}}}"#), "IP"),
-        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"Null": {{"kms:x": ["true", "false"]}}}}}}}}"#), "Null"),
+        (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"Null": {{"kms:ValidTo": ["true", "false"]}}}}}}}}"#), "Null"),
         (format!(r#"{{"Statement": {{{STATEMENT}}}, "Id": "{}"}}"#, "x".repeat(DOCUMENT_MAX)), "longer"),
         (format!(r#"{{"Statement": {}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000)), "no JSON"),
     ] {
