@@ -63,6 +63,11 @@ need_commands() {
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 }
 
+# The server that scripts/lib/postgres runs. Debian keeps its programs out of PATH.
+need_postgres() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || install_packages postgresql
+}
+
 # need_crate NAME VERSION: a program from crates.io, built once and kept in target/tools.
 need_crate() {
     local name=$1 version=$2

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     crypto::{self, passphrase::Argon2Params},
-    kms::{self, Kms, keystore},
+    kms::{
+        self, Kms,
+        keystore::{self, Location},
+    },
     volume::{config::CONFIG, lower::descriptors},
 };
 
@@ -22,16 +25,16 @@ const ATTEMPTS: u32 = 3;
 ///
 /// # Errors
 /// Neither option, environment nor home directory say where.
-pub fn path(global: &Global) -> Result<PathBuf, Failure> {
-    if let Some(path) = &global.keystore {
-        return Ok(path.clone());
+pub fn location(global: &Global) -> Result<Location, Failure> {
+    if let Some(location) = &global.keystore {
+        return Ok(location.clone());
     }
     // The XDG specification has relative paths ignored.
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home =
         || std::env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local/share"));
     match data.or_else(home) {
-        Some(data) => Ok(data.join("kmsfs/keystore.db")),
+        Some(data) => Ok(data.join("kmsfs/keystore.db").into()),
         None => Err(Failure::new(Exit::NoKeystore, "there is no home directory to look for the keystore in")
             .hint("Name it with --keystore or KMSFS_KEYSTORE.")),
     }
@@ -55,15 +58,15 @@ pub fn open_at_cost(
     cost: Option<Argon2Params>,
 ) -> Result<Kms, Failure> {
     prepare()?;
-    let path = path(global)?;
-    if !path.exists() {
-        return Err(missing(&path));
+    let location = location(global)?;
+    if !location.exists()? {
+        return Err(keystore::Error::Missing(location).into());
     }
     let source = unlock.source();
     let mut attempt = 1;
     loop {
-        let secret = source.existing(&format!("Passphrase for {}", path.display()))?;
-        match Kms::open(&path, &secret, options(cost)) {
+        let secret = source.existing(&format!("Passphrase for {location}"))?;
+        match Kms::open(&location, &secret, options(cost)) {
             Ok(kms) => return Ok(kms),
             Err(keystore::Error::WrongPassphrase(_)) if source == Source::Prompt && attempt < ATTEMPTS => {
                 super::output::note(format_args!("Wrong passphrase, try again."));
@@ -78,17 +81,27 @@ pub fn open_at_cost(
 ///
 /// # Errors
 /// There is one already, it cannot be written, or no secret is given.
-pub fn create(path: &Path, source: &Source, label: &str, cost: Option<Argon2Params>) -> Result<Kms, Failure> {
+pub fn create(
+    location: &Location,
+    source: &Source,
+    label: &str,
+    cost: Option<Argon2Params>,
+) -> Result<Kms, Failure> {
     prepare()?;
-    if path.exists() {
-        return Err(keystore::Error::Exists(path.to_owned()).into());
+    if location.exists()? {
+        return Err(keystore::Error::Exists(location.clone()).into());
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
-        made.map_err(|err| Failure::io("make the directory", parent, &err))?;
+    if let Location::File(path) = location {
+        make_directory_of(path)?;
     }
-    let secret = source.new_secret(&format!("passphrase for the keystore {}", path.display()))?;
-    Ok(Kms::create(path, &secret, label, options(cost))?)
+    let secret = source.new_secret(&format!("passphrase for the keystore {location}"))?;
+    Ok(Kms::create(location, &secret, label, options(cost))?)
+}
+
+fn make_directory_of(path: &Path) -> Result<(), Failure> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+    made.map_err(|err| Failure::io("make the directory", parent, &err))
 }
 
 fn options(passphrase_cost: Option<Argon2Params>) -> kms::Options {
@@ -114,8 +127,24 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-fn missing(path: &Path) -> Failure {
-    Failure::from(keystore::Error::Missing(path.to_owned()))
+/// Reads where a keystore is. Unlike clap's own parsers it does not repeat what it refuses: a URL with a password.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaceParser;
+
+impl clap::builder::TypedValueParser for PlaceParser {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Location, clap::Error> {
+        Location::parse(value).map_err(|err| {
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--keystore: {err}\n"))
+                .with_cmd(command)
+        })
+    }
 }
 
 /// Reads the cost of a passphrase guess: "MEMORY_KIB,PASSES,LANES".

@@ -178,8 +178,8 @@ impl From<volume::Error> for Failure {
 impl From<keystore::Error> for Failure {
     fn from(err: keystore::Error) -> Failure {
         use keystore::Error::{
-            Database, Exists, Foreign, Io, LastSlot, Missing, Newer, NoSuchSlot, Replaced, Stretch, Tampered,
-            Truncated, WeakSecret, WrongKeyFile, WrongPassphrase,
+            Conflict, Database, Exists, Foreign, Io, LastSlot, Location, Missing, Newer, NoSuchSlot,
+            Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret, WrongKeyFile, WrongPassphrase,
         };
         let (exit, hint) = match &err {
             Missing(_) => (
@@ -191,13 +191,15 @@ impl From<keystore::Error> for Failure {
             }
             Foreign(_) => (Exit::BadKeystore, Some("Check --keystore and KMSFS_KEYSTORE.")),
             Truncated(_) | Tampered { .. } => {
-                (Exit::BadKeystore, Some("The file was left as it is. Restore it from a backup."))
+                (Exit::BadKeystore, Some("The keystore was left as it is. Restore it from a backup."))
             }
             Newer { .. } => (Exit::BadKeystore, Some("Use the release that wrote it, or a newer one.")),
             Replaced(_) => (Exit::BadKeystore, Some("Run the command again; mounts must be mounted again.")),
             WeakSecret(_) => (Exit::NoSecret, None),
             Exists(_) | NoSuchSlot(_) | LastSlot(_) => (Exit::Refused, None),
-            Stretch { .. } | Io { .. } | Database(_) => (Exit::Failure, None),
+            Unreachable { .. } => (Exit::Unavailable, None),
+            Location(_) => (Exit::Usage, None),
+            Stretch { .. } | Io { .. } | Database { .. } | Conflict(_) => (Exit::Failure, None),
         };
         let failure = Failure::new(exit, &err);
         match hint {

@@ -58,7 +58,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     refuse_occupied(&args.lower)?;
     let kms = keystore(args, global)?;
     make_directory(&args.lower)?;
-    let keystore = kms.path().to_owned();
+    let keystore = kms.location().to_string();
     let provider = LocalProvider::new(Arc::new(kms));
     let config = Volume::create(&args.lower, &provider, LOCAL_KMS, &args.key, args.cipher)
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;
@@ -80,14 +80,13 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 
 /// The keystore; a new one if there is none and no key of it is named.
 fn keystore(args: &Args, global: &Global) -> Result<Kms, Failure> {
-    let path = access::path(global)?;
-    if args.key != DEFAULT_ALIAS || path.exists() {
+    let location = access::location(global)?;
+    if args.key != DEFAULT_ALIAS || location.exists()? {
         return access::open(global, &args.unlock);
     }
-    let kms = access::create(&path, &args.unlock.source(), "", None)?;
+    let kms = access::create(&location, &args.unlock.source(), "", None)?;
     output::note(format_args!(
-        "Made the keystore {}. Back it up: without it the volume cannot be read.",
-        path.display()
+        "Made the keystore {location}. Back it up: without it the volume cannot be read."
     ));
     Ok(kms)
 }

@@ -1,4 +1,4 @@
-//! `kmsfs keystore`: the file the KMS keeps its keys in, and the ways to unlock it.
+//! `kmsfs keystore`: where the KMS keeps its keys, and the ways to unlock it.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -117,12 +117,12 @@ impl SlotCommand {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     match &args.command {
         Command::Create(create) => {
-            let path = access::path(global)?;
-            access::create(&path, &args.unlock.source(), &create.slot.label, create.slot.cost.argon2)?;
+            let location = access::location(global)?;
+            access::create(&location, &args.unlock.source(), &create.slot.label, create.slot.cost.argon2)?;
             if global.json {
-                return output::json(&json!({ "Keystore": path }));
+                return output::json(&json!({ "Keystore": location.to_string() }));
             }
-            output::note(format_args!("Made the keystore {}.", path.display()));
+            output::note(format_args!("Made the keystore {location}."));
             Ok(())
         }
         Command::Info => info(&access::open(global, &args.unlock)?, global.json),
@@ -136,12 +136,12 @@ fn info(kms: &Kms, json: bool) -> Result<(), Failure> {
     let (slots, keys) = (kms.slots()?, kms.list_keys(&Call::operator())?);
     if json {
         return output::json(&json!({
-            "Keystore": kms.path(), "Keys": keys.len(), "Generation": kms.generation(),
+            "Keystore": kms.location().to_string(), "Keys": keys.len(), "Generation": kms.generation(),
             "Slots": slots.iter().map(slot_json).collect::<Vec<_>>(),
         }));
     }
     output::fields(&[
-        ("Keystore", kms.path().display().to_string()),
+        ("Keystore", kms.location().to_string()),
         ("Keys", keys.len().to_string()),
         ("Slots", slots.len().to_string()),
     ])?;

@@ -43,18 +43,21 @@ pub mod show;
 pub mod status;
 pub mod umount;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
+use crate::kms::keystore::Location;
+
 /// Options every command understands.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
-    /// Keystore file [default: $XDG_DATA_HOME/kmsfs/keystore.db, else ~/.local/share/kmsfs/keystore.db]
-    #[arg(long, global = true, value_name = "FILE", env = "KMSFS_KEYSTORE", hide_env_values = true)]
-    pub keystore: Option<PathBuf>,
+    /// Keystore: a file, or postgres://USER@HOST/DATABASE [default: $XDG_DATA_HOME/kmsfs/keystore.db, else ~/.local/share/kmsfs/keystore.db]
+    #[arg(long, visible_alias = "store", global = true, value_name = "PLACE", value_parser = access::PlaceParser)]
+    #[arg(env = "KMSFS_KEYSTORE", hide_env_values = true)]
+    pub keystore: Option<Location>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,

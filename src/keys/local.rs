@@ -69,7 +69,7 @@ impl KeyProvider for LocalProvider {
     }
 
     fn description(&self) -> String {
-        format!("local:{}", self.kms.path().display())
+        format!("local:{}", self.kms.location())
     }
 }
 

@@ -368,7 +368,7 @@ fn resolving_says_what_is_wrong_with_a_key() {
 #[test]
 fn a_disabled_key_serves_nobody_within_a_second_and_comes_back() {
     let (_directory, kms, key) = kms();
-    let other = Kms::open(kms.path(), &unlock(), options()).unwrap();
+    let other = Kms::open(kms.location(), &unlock(), options()).unwrap();
     let provider = Arc::new(LocalProvider::new(kms));
     let keyring =
         Arc::new(Keyring::new(provider, key.clone(), VOLUME, Cipher::Aes256Gcm, CacheLimits::default()));
@@ -390,7 +390,7 @@ fn a_disabled_key_serves_nobody_within_a_second_and_comes_back() {
 #[test]
 fn no_key_serves_a_second_after_the_keystore_went_away_and_all_do_when_it_is_back() {
     let (directory, kms, key) = kms();
-    let path = kms.path().to_owned();
+    let path = directory.path().join("keystore.db");
     let provider = Arc::new(LocalProvider::new(kms));
     let keyring =
         Arc::new(Keyring::new(provider, key.clone(), VOLUME, Cipher::Aes256Gcm, CacheLimits::default()));

@@ -57,9 +57,8 @@ pub use state::Operation;
 
 use self::core::Core;
 use crate::crypto::passphrase::Argon2Params;
-use keystore::{Keystore, SlotInfo, Unlock};
+use keystore::{Keystore, Location, SlotInfo, Unlock};
 use session::SessionTokens;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use watcher::Watcher;
@@ -88,7 +87,7 @@ impl Default for Options {
 /// fork. Several of them, in one process or many, may have the same keystore open; each sees the others'
 /// changes within half a second.
 pub struct Kms {
-    path: PathBuf,
+    location: Location,
     unlocked_by: u32,
     core: Arc<Core>,
     session_tokens: SessionTokens,
@@ -96,40 +95,48 @@ pub struct Kms {
 }
 
 impl Kms {
-    /// Makes a keystore at `path` that `unlock` opens, and opens it. `label` is shown with the slot.
+    /// Makes a keystore at `location`, a path or what [`Location::parse`] gives, that `unlock` opens, and opens it.
+    /// `label` is shown with the slot.
     ///
     /// # Errors
-    /// [`keystore::Error::Exists`] if there is a file at `path`; it stays as it is.
-    pub fn create(path: &Path, unlock: &Unlock, label: &str, options: Options) -> keystore::Result<Kms> {
+    /// [`keystore::Error::Exists`] if there is something at `location`; it stays as it is.
+    pub fn create(
+        location: impl Into<Location>,
+        unlock: &Unlock,
+        label: &str,
+        options: Options,
+    ) -> keystore::Result<Kms> {
+        let location = location.into();
         let now = clock::to_millis(options.clock.now());
-        Keystore::create(path, unlock, label.to_owned(), now, options.passphrase_cost)?;
-        Kms::open(path, unlock, options)
+        Keystore::create(&location, unlock, label.to_owned(), now, options.passphrase_cost)?;
+        Kms::open(location, unlock, options)
     }
 
-    /// Opens the keystore at `path`.
+    /// Opens the keystore at `location`.
     ///
     /// # Errors
-    /// Each case of [`keystore::Error`] apart; the file is as it was.
-    pub fn open(path: &Path, unlock: &Unlock, options: Options) -> keystore::Result<Kms> {
-        let keystore = Keystore::open(path, unlock)?;
+    /// Each case of [`keystore::Error`] apart; the keystore is as it was.
+    pub fn open(location: impl Into<Location>, unlock: &Unlock, options: Options) -> keystore::Result<Kms> {
+        let location = location.into();
+        let keystore = Keystore::open(&location, unlock)?;
         let unlocked_by = keystore.unlocked_by();
         let session_tokens = SessionTokens::new(&keystore.vault());
         let core = Arc::new(Core::new(keystore, options.clock, options.passphrase_cost)?);
         let watcher = Watcher::spawn(Arc::clone(&core), options.poll);
-        Ok(Kms { path: path.to_owned(), unlocked_by, core, session_tokens, _watcher: watcher })
+        Ok(Kms { location, unlocked_by, core, session_tokens, _watcher: watcher })
     }
 
-    /// Says which slot of the keystore at `path` the secret opens.
+    /// Says which slot of the keystore at `location` the secret opens.
     ///
     /// # Errors
     /// As [`Kms::open`].
-    pub fn test(path: &Path, unlock: &Unlock) -> keystore::Result<u32> {
-        Keystore::test(path, unlock)
+    pub fn test(location: impl Into<Location>, unlock: &Unlock) -> keystore::Result<u32> {
+        Keystore::test(&location.into(), unlock)
     }
 
     /// Where the keystore is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The number of the slot that opened the keystore.
@@ -214,6 +221,6 @@ impl Kms {
 
 impl std::fmt::Debug for Kms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kms").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Kms").field("location", &self.location).finish_non_exhaustive()
     }
 }

@@ -34,7 +34,7 @@ fn called() -> (Home, String) {
 
 fn append(home: &Home, calls: impl IntoIterator<Item = CallRecord>) {
     let unlock = Unlock::Passphrase(SecretBytes::from(PASSPHRASE.to_owned()));
-    let kms = Kms::open(&home.keystore(), &unlock, Options::default()).unwrap();
+    let kms = Kms::open(home.keystore(), &unlock, Options::default()).unwrap();
     let log = AuditLog::open(&directory(home), kms.audit_key(), audit::Options::default()).unwrap();
     for call in calls {
         log.append(call).wait().unwrap();

@@ -165,3 +165,13 @@ fn the_cost_of_a_guess_has_bounds() {
     home.fails(1, &["keystore", "create", "--argon2", "4294967295,1,1"]);
     assert!(!home.keystore().exists());
 }
+
+#[test]
+fn a_password_in_a_url_is_refused_and_repeated_nowhere() {
+    let home = Home::empty();
+    let url = "postgres://me:hunter2@localhost/kmsfs";
+    for args in [["--keystore", url, "key", "list"], ["keystore", "info", "--store", url]] {
+        let err = home.fails(2, &args);
+        assert!(err.contains("PGPASSFILE") && !err.contains("hunter2"), "{err}");
+    }
+}

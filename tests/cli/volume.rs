@@ -86,7 +86,7 @@ impl Filled {
         let lower = home.arg("lower");
         home.ok(&["init", &lower]);
         let secret = Unlock::Passphrase(SecretBytes::from(PASSPHRASE.to_owned()));
-        let kms = Kms::open(&home.keystore(), &secret, kms::Options::default()).unwrap();
+        let kms = Kms::open(home.keystore(), &secret, kms::Options::default()).unwrap();
         let provider = Arc::new(LocalProvider::new(Arc::new(kms)));
         let options = volume::Options::default();
         let volume = Volume::open(Arc::new(SystemLower), Path::new(&lower), provider, options).unwrap();

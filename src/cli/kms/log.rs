@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use crate::{
     cli::{Exit, Failure, Global, access},
-    kms::audit,
+    kms::{audit, keystore::Location},
 };
 
 /// Where the audit log is. Flattened into every command that reads or writes it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
-    /// Directory of the audit log [default: the keystore's name with .audit for .db]
+    /// Directory of the audit log [default: the keystore file's name with .audit for .db]
     #[arg(long = "audit", value_name = "DIR", env = "KMSFS_AUDIT", hide_env_values = true)]
     directory: Option<PathBuf>,
 }
@@ -19,11 +19,18 @@ impl LogArgs {
     /// The directory, whether or not it exists.
     ///
     /// # Errors
-    /// Nothing says where the keystore is.
+    /// Nothing says where the keystore is, or it is on a server.
     pub fn directory(&self, global: &Global) -> Result<PathBuf, Failure> {
-        match &self.directory {
-            Some(directory) => Ok(directory.clone()),
-            None => Ok(access::path(global)?.with_extension("audit")),
+        if let Some(directory) = &self.directory {
+            return Ok(directory.clone());
+        }
+        match access::location(global)? {
+            Location::File(path) => Ok(path.with_extension("audit")),
+            Location::Postgres(_) => Err(Failure::new(
+                Exit::Usage,
+                "with a keystore on a server the audit log has no place of its own",
+            )
+            .hint("Name its directory on this machine with --audit or KMSFS_AUDIT.")),
         }
     }
 }

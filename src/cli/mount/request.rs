@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::{Args, Durability};
 use crate::cli::{Exit, Failure, Global, secret::UnlockArgs};
 use crate::fuse::{options::Options, session};
+use crate::kms::keystore::Location;
 
 /// A mount to be made.
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ impl Request {
         absolute(&mut args.log_file)?;
         absolute(&mut args.unlock.passphrase_file)?;
         absolute(&mut args.unlock.key_file)?;
-        absolute(&mut global.keystore)?;
+        if let Some(Location::File(path)) = &mut global.keystore {
+            *path = self::absolute(path)?;
+        }
         let lower = args.lower.canonicalize().map_err(|e| Failure::io("open", &args.lower, &e))?;
         Ok(Request {
             lower,
@@ -68,7 +71,7 @@ fn apply(args: &mut Args, global: &mut Global, name: &str, value: Option<&str>) 
     let needed =
         || value.filter(|v| !v.is_empty()).ok_or_else(|| usage(format_args!("-o {name} needs a value")));
     match name {
-        "keystore" => keep(&mut global.keystore, needed()?.into()),
+        "keystore" => keep(&mut global.keystore, Location::parse(needed()?)?),
         "log_file" => keep(&mut args.log_file, needed()?.into()),
         "passphrase_file" | "key_file" => {
             let path = PathBuf::from(needed()?);
@@ -138,7 +141,7 @@ mod tests {
         let made =
             request("ro,keystore=/k,key_file=/f,durability=process,threads=3,log_file=/l", |_| {}).unwrap();
         assert!(made.options.read_only());
-        assert_eq!(made.global.keystore, Some("/k".into()));
+        assert_eq!(made.global.keystore, Some(PathBuf::from("/k").into()));
         assert_eq!(made.unlock.key_file, Some("/f".into()));
         assert_eq!((made.durability, made.threads), (Durability::Process, 3));
         assert_eq!(made.log_file, Some("/l".into()));

@@ -64,8 +64,12 @@ pub(in crate::kms) struct Mark(pub(super) i64);
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    Read,
+    /// It makes a keystore where there is none.
+    Create,
+    /// It changes a keystore.
     Write,
+    /// It reads.
+    Read,
 }
 
 /// A value of a statement.

@@ -1,5 +1,6 @@
 //! What can go wrong with a keystore, each case told apart.
 
+use super::Location;
 use crate::crypto::passphrase::PassphraseError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// written to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such file.
-    #[error("there is no keystore at {}", .0.display())]
-    Missing(PathBuf),
+    /// There is nothing there.
+    #[error("there is no keystore at {0}")]
+    Missing(Location),
     /// A keystore to be created is there already.
-    #[error("{} exists already", .0.display())]
-    Exists(PathBuf),
+    #[error("{0} exists already")]
+    Exists(Location),
     /// The file is something else.
     #[error("{} is not a kmsfs keystore", .0.display())]
     Foreign(PathBuf),
@@ -24,32 +25,46 @@ pub enum Error {
     #[error("the keystore {} is truncated: restore it from a backup", .0.display())]
     Truncated(PathBuf),
     /// A later release wrote it.
-    #[error("the keystore {} has format {found}; this release knows formats up to {known}", .path.display())]
+    #[error("the keystore {location} has format {found}; this release knows formats up to {known}")]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: Location,
         /// Its format.
         found: u32,
         /// The newest format known here.
         known: u32,
     },
     /// Something other than kmsfs changed it, or the medium damaged it.
-    #[error("the keystore {} was tampered with or is damaged: {what}", .path.display())]
+    #[error("the keystore {location} was tampered with or is damaged: {what}")]
     Tampered {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: Location,
         /// Where it shows.
         what: String,
     },
     /// No passphrase slot opens.
-    #[error("wrong passphrase for the keystore {}", .0.display())]
-    WrongPassphrase(PathBuf),
+    #[error("wrong passphrase for the keystore {0}")]
+    WrongPassphrase(Location),
     /// No key file slot opens.
-    #[error("wrong key file for the keystore {}", .0.display())]
-    WrongKeyFile(PathBuf),
-    /// The keystore was opened, and another file is at its path now.
-    #[error("the keystore {} was replaced or removed while in use", .0.display())]
-    Replaced(PathBuf),
+    #[error("wrong key file for the keystore {0}")]
+    WrongKeyFile(Location),
+    /// The keystore was opened, and another one is at its place now.
+    #[error("the keystore {0} was replaced or removed while in use")]
+    Replaced(Location),
+    /// The server does not answer, or refuses the connection.
+    #[error("cannot reach the keystore {location}: {why}")]
+    Unreachable {
+        /// Where it is.
+        location: Location,
+        /// What the operating system or the server said.
+        why: String,
+    },
+    /// Others changed the keystore at the same time, again and again.
+    #[error("others changed the keystore {0} at the same time; try again")]
+    Conflict(Location),
+    /// A URL that names no store, or not in a safe way. It is not repeated here: it may hold a password.
+    #[error("{0}")]
+    Location(String),
     /// The passphrase or key file would protect nothing.
     #[error("{0}")]
     WeakSecret(String),
@@ -76,17 +91,22 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// SQLite failed: disk full, locked for too long, I/O error.
-    #[error("keystore database: {0}")]
-    Database(rusqlite::Error),
+    /// The database failed: disk full, locked for too long, I/O error, no permission.
+    #[error("the keystore {location}: {what}")]
+    Database {
+        /// Where it is.
+        location: Location,
+        /// What the database said.
+        what: String,
+    },
 }
 
 impl Error {
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::NotFound => Error::Missing(path),
-            io::ErrorKind::AlreadyExists => Error::Exists(path),
+            io::ErrorKind::NotFound => Error::Missing(path.into()),
+            io::ErrorKind::AlreadyExists => Error::Exists(path.into()),
             _ => Error::Io { path, source },
         }
     }

@@ -13,7 +13,9 @@
 mod cmk;
 mod database;
 mod error;
+mod location;
 mod material;
+mod postgres;
 mod record;
 mod rows;
 mod schema;
@@ -22,6 +24,8 @@ mod slots;
 mod sqlite;
 
 pub use error::{Error, Result};
+pub use location::Location;
+pub use postgres::Server;
 pub use slots::{SlotInfo, SlotKind, Unlock};
 
 pub(super) use cmk::Entry;
@@ -31,6 +35,7 @@ pub(super) use record::{RecordKey, Stored};
 pub(super) use rows::{Item, Rows, Write};
 pub(super) use seal::{Manifest, RowDigest};
 
+use self::postgres::Postgres;
 use super::arn::KeyId;
 use super::audit::ChainKey;
 use super::clock::Timestamp;
@@ -41,21 +46,20 @@ use database::{Access, Database, Transaction, Value};
 use seal::Seals;
 pub(super) use slots::Slot;
 use sqlite::Sqlite;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What unlocking a keystore yields. Shared, so that the slow work on slots needs no lock.
 pub(super) struct Vault {
-    path: PathBuf,
+    location: Location,
     id: [u8; 16],
     root: Key,
     seals: Seals,
 }
 
 impl Vault {
-    fn new(path: &Path, id: [u8; 16], root: Key) -> Vault {
-        let seals = Seals::new(path.to_owned(), id, &root);
-        Vault { path: path.to_owned(), id, root, seals }
+    fn new(location: &Location, id: [u8; 16], root: Key) -> Vault {
+        let seals = Seals::new(location.clone(), id, &root);
+        Vault { location: location.clone(), id, root, seals }
     }
 
     /// A key for a purpose of its own, the same for all who have the keystore open.
@@ -107,33 +111,43 @@ pub(super) struct Keystore {
 impl Keystore {
     /// Makes a keystore with one slot.
     pub(super) fn create(
-        path: &Path,
+        location: &Location,
         unlock: &Unlock,
         label: String,
         now: Timestamp,
         cost: Option<Argon2Params>,
     ) -> Result<()> {
         unlock.check()?;
-        Sqlite::create(path, |database| {
-            let vault = Vault::new(path, random::array(), Key::random());
-            let slot = vault.seal_slot(unlock, (1, label), now, cost)?;
-            let transaction = Transaction::begin(database, Access::Write)?;
+        let fill = |database: &dyn Database| {
+            let transaction = Transaction::begin(database, Access::Create)?;
+            if database.format()? > 0 {
+                return Err(Error::Exists(location.clone()));
+            }
             schema::migrate(database, &transaction)?;
+            let vault = Vault::new(location, random::array(), Key::random());
+            let slot = vault.seal_slot(unlock, (1, label), now, cost)?;
             vault.write_first(&transaction, &slot, now)?;
             transaction.commit()
-        })
+        };
+        match location {
+            Location::File(path) => Sqlite::create(path, |sqlite| fill(sqlite)),
+            Location::Postgres(server) => fill(&Postgres::connect(server)?),
+        }
     }
 
-    /// Opens and unlocks the keystore at `path`.
-    pub(super) fn open(path: &Path, unlock: &Unlock) -> Result<Keystore> {
-        let database: Box<dyn Database> = Box::new(Sqlite::open(path)?);
-        let (id, unlocked_by, root) = unlock_root(path, &*database, unlock)?;
-        Ok(Keystore { database, vault: Arc::new(Vault::new(path, id, root)), unlocked_by })
+    /// Opens and unlocks the keystore at `location`.
+    pub(super) fn open(location: &Location, unlock: &Unlock) -> Result<Keystore> {
+        let database: Box<dyn Database> = match location {
+            Location::File(path) => Box::new(Sqlite::open(path)?),
+            Location::Postgres(server) => Box::new(Postgres::open(server)?),
+        };
+        let (id, unlocked_by, root) = unlock_root(location, &*database, unlock)?;
+        Ok(Keystore { database, vault: Arc::new(Vault::new(location, id, root)), unlocked_by })
     }
 
     /// Says which slot `unlock` opens, changing nothing.
-    pub(super) fn test(path: &Path, unlock: &Unlock) -> Result<u32> {
-        Keystore::open(path, unlock).map(|keystore| keystore.unlocked_by)
+    pub(super) fn test(location: &Location, unlock: &Unlock) -> Result<u32> {
+        Keystore::open(location, unlock).map(|keystore| keystore.unlocked_by)
     }
 
     /// Lets the database tidy up, and brings an older keystore to this release's format; called once its rows have
@@ -196,7 +210,7 @@ impl Keystore {
     }
 
     fn read_slots(&self, transaction: &Transaction<'_>) -> Result<Vec<Slot>> {
-        slots::read(&self.vault.path, transaction, &self.vault.id)
+        slots::read(&self.vault.location, transaction, &self.vault.id)
     }
 }
 
@@ -261,18 +275,22 @@ impl Change<'_> {
 }
 
 /// The keystore's id, the slot that opened, and the root key.
-fn unlock_root(path: &Path, database: &dyn Database, unlock: &Unlock) -> Result<([u8; 16], u32, Key)> {
-    let tampered = |what: &str| Error::Tampered { path: path.to_owned(), what: what.into() };
+fn unlock_root(
+    location: &Location,
+    database: &dyn Database,
+    unlock: &Unlock,
+) -> Result<([u8; 16], u32, Key)> {
+    let tampered = |what: &str| Error::Tampered { location: location.clone(), what: what.into() };
     let (id, slots) = {
         let transaction = Transaction::begin(database, Access::Read)?;
         let id = transaction.first("SELECT id FROM keystore", |row| row.array(0))?;
         let id = id.ok_or_else(|| tampered("it has no id"))?;
-        let slots = slots::read(path, &transaction, &id)?;
+        let slots = slots::read(location, &transaction, &id)?;
         (id, slots)
     };
     if slots.is_empty() {
         return Err(tampered("it has no slot"));
     }
-    let (slot, root) = slots::open_any(path, &id, &slots, unlock)?;
+    let (slot, root) = slots::open_any(location, &id, &slots, unlock)?;
     Ok((id, slot, root))
 }

@@ -10,13 +10,13 @@
 //! rows. The digests and their XOR never leave the process, hence nobody can look for colliding sets.
 //! An old copy of the whole file is beyond what a file can notice about itself.
 
+use super::Location;
 use super::error::{Error, Result};
 use super::record::RecordKey;
 use crate::crypto::aead::AeadKey;
 use crate::crypto::secret::{Key, SecretBytes};
 use crate::crypto::{Cipher, NONCE_LEN, TAG_LEN, kdf, mac, random};
 use crate::kms::arn::KeyId;
-use std::path::PathBuf;
 
 /// The keyed digest of one row, or the XOR of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +72,7 @@ pub(in crate::kms) struct Manifest {
 
 /// The keys under which a keystore's rows are sealed, all derived from its root key.
 pub(super) struct Seals {
-    path: PathBuf,
+    location: Location,
     keystore: [u8; 16],
     records: AeadKey,
     materials: AeadKey,
@@ -80,10 +80,10 @@ pub(super) struct Seals {
 }
 
 impl Seals {
-    pub(super) fn new(path: PathBuf, keystore: [u8; 16], root: &Key) -> Seals {
+    pub(super) fn new(location: Location, keystore: [u8; 16], root: &Key) -> Seals {
         let aead = |context| AeadKey::new(Cipher::Aes256GcmSiv, &kdf::subkey(context, root));
         Seals {
-            path,
+            location,
             keystore,
             records: aead("kmsfs keystore v1 records"),
             materials: aead("kmsfs keystore v1 material"),
@@ -132,7 +132,7 @@ impl Seals {
     }
 
     pub(super) fn tampered(&self, what: impl std::fmt::Display) -> Error {
-        Error::Tampered { path: self.path.clone(), what: format!("{what} does not verify") }
+        Error::Tampered { location: self.location.clone(), what: format!("{what} does not verify") }
     }
 
     fn manifest_parts(&self, manifest: &Manifest, slots: &[u8]) -> [Vec<u8>; 6] {

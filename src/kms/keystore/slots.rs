@@ -10,6 +10,7 @@
 //! Removing a slot does not change the root key: who kept a copy of the old file and the old secret can
 //! open that copy.
 
+use super::Location;
 use super::database::{Row, Transaction, Value};
 use super::error::{Error, Result};
 use crate::crypto::aead::AeadKey;
@@ -91,10 +92,10 @@ impl Unlock {
         }
     }
 
-    fn wrong(&self, path: &Path) -> Error {
+    fn wrong(&self, location: &Location) -> Error {
         match self {
-            Unlock::Passphrase(_) => Error::WrongPassphrase(path.to_owned()),
-            Unlock::KeyFile(_) => Error::WrongKeyFile(path.to_owned()),
+            Unlock::Passphrase(_) => Error::WrongPassphrase(location.clone()),
+            Unlock::KeyFile(_) => Error::WrongKeyFile(location.clone()),
         }
     }
 }
@@ -253,7 +254,7 @@ pub(super) fn encode(keystore: &[u8; 16], slots: &[Slot]) -> Vec<u8> {
 /// # Errors
 /// `WrongPassphrase` or `WrongKeyFile` if there is none.
 pub(super) fn open_any(
-    path: &Path,
+    location: &Location,
     keystore: &[u8; 16],
     slots: &[Slot],
     unlock: &Unlock,
@@ -263,11 +264,15 @@ pub(super) fn open_any(
             return Ok((slot.info.id, root));
         }
     }
-    Err(unlock.wrong(path))
+    Err(unlock.wrong(location))
 }
 
 /// Reads all slots, in the order of their numbers.
-pub(super) fn read(path: &Path, transaction: &Transaction<'_>, keystore: &[u8; 16]) -> Result<Vec<Slot>> {
+pub(super) fn read(
+    location: &Location,
+    transaction: &Transaction<'_>,
+    keystore: &[u8; 16],
+) -> Result<Vec<Slot>> {
     let sql = "SELECT id, kind, label, created, salt, memory_kib, passes, lanes, sealed, checksum \
                FROM slot ORDER BY id";
     let mut slots = Vec::new();
@@ -276,7 +281,7 @@ pub(super) fn read(path: &Path, transaction: &Transaction<'_>, keystore: &[u8; 1
             Some(slot) if slot.checksum(keystore) == row.array(9)? => slots.push(slot),
             _ => {
                 let what = format!("slot {} is damaged", slots.len() + 1);
-                return Err(Error::Tampered { path: path.to_owned(), what });
+                return Err(Error::Tampered { location: location.clone(), what });
             }
         }
         Ok(())

@@ -5,7 +5,15 @@ use keystore::Error;
 
 /// A closed keystore with two keys of two versions each; the ids.
 fn keystore() -> (Scratch, [String; 2]) {
-    let scratch = Scratch::new();
+    fill(Scratch::new())
+}
+
+/// The same in a file.
+fn file() -> (Scratch, [String; 2]) {
+    fill(Scratch::file())
+}
+
+fn fill(scratch: Scratch) -> (Scratch, [String; 2]) {
     let kms = scratch.create();
     let keys = [key(&kms), key(&kms)];
     for key in &keys {
@@ -17,10 +25,10 @@ fn keystore() -> (Scratch, [String; 2]) {
 }
 
 fn assert_tampered(scratch: &Scratch, what: &str) {
-    let before = scratch.files();
+    let before = scratch.content();
     let error = scratch.try_open().err().unwrap_or_else(|| panic!("{what}: it opened"));
     assert!(matches!(error, Error::Tampered { .. }), "{what}: {error}");
-    assert!(scratch.files() == before, "{what}: the file was changed");
+    assert!(scratch.content() == before, "{what}: the keystore was changed");
 }
 
 #[test]
@@ -37,13 +45,13 @@ fn altered_rows_are_noticed() {
         ("records exchanged", "UPDATE record SET sealed = (SELECT max(sealed) FROM record)"),
         ("materials exchanged", "UPDATE material SET sealed = (SELECT max(sealed) FROM material)"),
         ("a record cut", "UPDATE record SET sealed = substr(sealed, 1, 20)"),
-        ("a record emptied", "UPDATE record SET sealed = x''"),
+        ("a record emptied", "UPDATE record SET sealed = zeroblob(0)"),
         ("a record's kind", "UPDATE record SET kind = 3"),
         ("a record of an unknown kind", "UPDATE record SET kind = 99"),
         ("a record's generation", "UPDATE record SET changed = changed + 1"),
         ("the generation", "UPDATE keystore SET generation = generation + 1"),
         ("the manifest", "UPDATE keystore SET manifest = zeroblob(32)"),
-        ("a short manifest", "UPDATE keystore SET manifest = x'00'"),
+        ("a short manifest", "UPDATE keystore SET manifest = zeroblob(1)"),
         ("the keystore's id", "UPDATE keystore SET id = zeroblob(16)"),
         ("no keystore row", "DELETE FROM keystore"),
         ("a slot removed", "DELETE FROM slot WHERE id = 2"),
@@ -71,7 +79,7 @@ fn an_old_record_put_back_is_noticed() {
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     drop(kms);
-    scratch.sql("INSERT OR REPLACE INTO record SELECT * FROM copy");
+    scratch.sql("DELETE FROM record; INSERT INTO record SELECT * FROM copy");
     assert_tampered(&scratch, "an old record");
     scratch.sql("UPDATE keystore SET generation = generation - 1");
     assert_tampered(&scratch, "an old record and generation");
@@ -79,7 +87,7 @@ fn an_old_record_put_back_is_noticed() {
 
 #[test]
 fn a_trigger_in_the_schema_does_not_run() {
-    let (scratch, [key, _]) = keystore();
+    let (scratch, [key, _]) = file();
     scratch.sql("CREATE TRIGGER evil AFTER UPDATE ON keystore BEGIN DELETE FROM record; END");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
@@ -89,11 +97,11 @@ fn a_trigger_in_the_schema_does_not_run() {
 
 #[test]
 fn tampering_while_in_use_stops_the_use_of_keys_within_a_second() {
-    let (scratch, [key, _]) = keystore();
+    let (scratch, [key, _]) = file();
     scratch.sql("CREATE TABLE copy AS SELECT * FROM record");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
-    scratch.sql("INSERT OR REPLACE INTO record SELECT * FROM copy");
+    scratch.sql("DELETE FROM record; INSERT INTO record SELECT * FROM copy");
     let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
     assert_eq!(outcome(), "DisabledException", "never did it come back to life");
     within_a_second("refusal", || outcome() == "KeyUnavailableException");
@@ -103,16 +111,15 @@ fn tampering_while_in_use_stops_the_use_of_keys_within_a_second() {
 #[test]
 fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
     let (scratch, [key, _]) = keystore();
-    let old = Scratch::new();
-    std::fs::copy(scratch.path(), old.path()).unwrap();
+    scratch
+        .sql("CREATE TABLE old_record AS SELECT * FROM record; CREATE TABLE old AS SELECT * FROM keystore");
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
-    // A restore in place, as `sqlite3 .restore` does it.
-    scratch.sql(&format!(
-        "ATTACH '{}' AS old; BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM old.record; DELETE FROM keystore; \
-         INSERT INTO keystore SELECT * FROM old.keystore; COMMIT;",
-        old.path().display()
-    ));
+    // A restore in place.
+    scratch.sql(
+        "BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM old_record; DELETE FROM keystore; \
+         INSERT INTO keystore SELECT * FROM old; COMMIT;",
+    );
     within_a_second("refusal", || {
         name(kms.encrypt(OPERATOR, &key, b"x", &context())) == "KeyUnavailableException"
     });
@@ -120,7 +127,7 @@ fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
 
 #[test]
 fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
-    let (scratch, [key, _]) = keystore();
+    let (scratch, [key, _]) = file();
     let kms = scratch.open();
     let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
     let aside = scratch.directory.path().join("aside");
@@ -135,7 +142,7 @@ fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
 
 #[test]
 fn no_flipped_bit_gives_other_keys_or_a_panic() {
-    let (scratch, _) = keystore();
+    let (scratch, _) = file();
     let expected = scratch.open().list_keys(OPERATOR).unwrap();
     let whole = std::fs::read(scratch.path()).unwrap();
     // Every byte of the headers, a sample of the rest.

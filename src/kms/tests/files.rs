@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 /// A closed keystore with some keys.
 fn keystore() -> Scratch {
-    let scratch = Scratch::new();
+    let scratch = Scratch::file();
     let kms = scratch.create();
     for i in 0..20 {
         kms.create_alias(OPERATOR, &format!("alias/{i}"), &key(&kms)).unwrap();
@@ -17,21 +17,21 @@ fn keystore() -> Scratch {
 
 /// Opens, and checks that no file changed, came or went.
 fn refused(scratch: &Scratch) -> Error {
-    let before = scratch.files();
+    let before = scratch.content();
     let error = scratch.try_open().expect_err("it opened");
-    assert!(scratch.files() == before, "{error}: but the files changed");
+    assert!(scratch.content() == before, "{error}: but the files changed");
     error
 }
 
 #[test]
 fn a_keystore_is_one_private_file() {
     let scratch = keystore();
-    assert_eq!(scratch.files().len(), 1, "no log, no temporary file is left");
+    assert_eq!(scratch.content().len(), 1, "no log, no temporary file is left");
     let mode = std::fs::metadata(scratch.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let kms = scratch.open();
     key(&kms);
-    for path in scratch.files().keys() {
+    for path in scratch.content().keys() {
         let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
@@ -40,10 +40,10 @@ fn a_keystore_is_one_private_file() {
 #[test]
 fn a_keystore_is_made_once_with_its_directories() {
     let scratch = keystore();
-    let before = scratch.files();
-    let again = Kms::create(&scratch.path(), &passphrase("other"), "", scratch.options());
+    let before = scratch.content();
+    let again = Kms::create(scratch.path(), &passphrase("other"), "", scratch.options());
     assert!(matches!(again, Err(Error::Exists(_))));
-    assert!(scratch.files() == before);
+    assert!(scratch.content() == before);
 
     let deep = scratch.directory.path().join("a/b/keystore.db");
     Kms::create(&deep, &passphrase("x"), "", scratch.options()).unwrap();
@@ -54,39 +54,39 @@ fn a_keystore_is_made_once_with_its_directories() {
 #[test]
 fn a_wrong_secret_changes_nothing() {
     let scratch = keystore();
-    let before = scratch.files();
-    let wrong = Kms::open(&scratch.path(), &passphrase("wrong"), scratch.options());
+    let before = scratch.content();
+    let wrong = Kms::open(scratch.path(), &passphrase("wrong"), scratch.options());
     assert!(matches!(wrong, Err(Error::WrongPassphrase(_))));
-    let wrong = Kms::open(&scratch.path(), &Unlock::KeyFile(SecretBytes::zeroed(32)), scratch.options());
+    let wrong = Kms::open(scratch.path(), &Unlock::KeyFile(SecretBytes::zeroed(32)), scratch.options());
     assert!(matches!(wrong, Err(Error::WrongKeyFile(_))));
-    assert!(scratch.files() == before);
+    assert!(scratch.content() == before);
 }
 
 #[test]
 fn a_wrong_secret_leaves_the_log_of_a_killed_process_alone() {
     let scratch = keystore();
-    let copy = Scratch::new();
+    let copy = Scratch::file();
     let kms = scratch.open();
     let key = key(&kms);
-    for (path, content) in scratch.files() {
+    for (path, content) in scratch.content() {
         if !path.to_string_lossy().ends_with("-shm") {
             std::fs::write(copy.directory.path().join(path.file_name().unwrap()), content).unwrap();
         }
     }
-    let before = copy.files();
+    let before = copy.content();
     assert_eq!(before.len(), 2, "the keystore and its log, as a crash leaves them");
-    let wrong = Kms::open(&copy.path(), &passphrase("wrong"), copy.options());
+    let wrong = Kms::open(copy.path(), &passphrase("wrong"), copy.options());
     assert!(matches!(wrong, Err(Error::WrongPassphrase(_))));
-    let after = copy.files();
+    let after = copy.content();
     assert!(before.iter().all(|(path, content)| after.get(path) == Some(content)));
     copy.open().describe_key(OPERATOR, &key).expect("what was committed is there after the crash");
 }
 
 #[test]
 fn a_missing_keystore_stays_missing() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::file();
     assert!(matches!(refused(&scratch), Error::Missing(_)));
-    assert!(scratch.files().is_empty());
+    assert!(scratch.content().is_empty());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_truncated_keystore_is_told_from_a_foreign_one() {
 
 #[test]
 fn a_foreign_file_is_recognised() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::file();
     let png = b"\x89PNG\r\n\x1a\n".repeat(100);
     for content in [b"hello".as_slice(), &png, &[0; 8192], b"S", b"SQLite format 4\0"] {
         std::fs::write(scratch.path(), content).unwrap();
@@ -131,10 +131,10 @@ fn a_newer_keystore_says_so() {
 #[test]
 fn a_truncated_keystore_with_a_log_is_refused_too() {
     let scratch = keystore();
-    let copy = Scratch::new();
+    let copy = Scratch::file();
     let kms = scratch.open();
     kms.update_key_description(OPERATOR, &kms.list_keys(OPERATOR).unwrap()[0].id.to_string(), "new").unwrap();
-    for (path, content) in scratch.files() {
+    for (path, content) in scratch.content() {
         if !path.to_string_lossy().ends_with("-shm") {
             std::fs::write(copy.directory.path().join(path.file_name().unwrap()), content).unwrap();
         }

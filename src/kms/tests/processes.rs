@@ -1,7 +1,9 @@
 //! Several KMSs on one keystore, in one process and in two.
 
 use super::*;
-use std::process::{Child, Command, Stdio};
+use keystore::Location;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 #[test]
 fn one_sees_what_the_other_does_within_a_second() {
@@ -25,8 +27,7 @@ fn one_sees_what_the_other_does_within_a_second() {
 #[test]
 fn a_change_builds_on_the_newest_state_even_if_it_was_not_seen_yet() {
     let scratch = Scratch::new();
-    let slow = Options { poll: Duration::from_secs(60), ..scratch.options() };
-    let here = Kms::create(&scratch.path(), &passphrase("right"), "", slow).unwrap();
+    let here = Kms::create(scratch.location(), &passphrase("right"), "", scratch.sleepy()).unwrap();
     let there = scratch.open();
     let key = key(&there);
     there.create_alias(OPERATOR, "alias/x", &key).unwrap();
@@ -40,8 +41,7 @@ fn a_change_builds_on_the_newest_state_even_if_it_was_not_seen_yet() {
 #[test]
 fn use_is_refused_within_a_second_even_if_the_watcher_sleeps() {
     let scratch = Scratch::new();
-    let slow = Options { poll: Duration::from_secs(60), ..scratch.options() };
-    let here = Kms::create(&scratch.path(), &passphrase("right"), "", slow).unwrap();
+    let here = Kms::create(scratch.location(), &passphrase("right"), "", scratch.sleepy()).unwrap();
     let key = key(&here);
     scratch.open().disable_key(OPERATOR, &key).unwrap();
     within_a_second("refusal", || {
@@ -51,7 +51,7 @@ fn use_is_refused_within_a_second_even_if_the_watcher_sleeps() {
 
 #[test]
 fn a_keystore_out_of_sight_is_one_outage_in_which_no_key_is_used() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::file();
     let kms = scratch.create();
     let key = key(&kms);
     let aside = scratch.directory.path().join("aside");
@@ -143,33 +143,36 @@ fn opening_while_others_write_and_close_never_looks_like_damage() {
 }
 
 /// Set in the second process: the keystore, and what to do.
-const PATH: &str = "KMSFS_TEST_KEYSTORE";
+const PLACE: &str = "KMSFS_TEST_KEYSTORE";
 const ACTION: &str = "KMSFS_TEST_ACTION";
 
 /// Runs [`second_process`] in a process of its own.
-fn spawn(scratch: &Scratch, action: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+pub(super) fn second_process_with(place: &Location, action: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "kms::tests::processes::second_process", "--ignored"])
-        .env(PATH, scratch.path())
+        .env(PLACE, place.to_string())
         .env(ACTION, action)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::piped());
+    command
 }
 
 #[test]
 #[ignore = "is what other tests run as a second process"]
 fn second_process() {
-    let path = PathBuf::from(std::env::var_os(PATH).unwrap());
+    let location = Location::parse(std::env::var_os(PLACE).unwrap()).unwrap();
     let options = Options { passphrase_cost: Some(cheap()), ..Options::default() };
-    let kms = Kms::open(&path, &passphrase("right"), options).unwrap();
+    let kms = Kms::open(location, &passphrase("right"), options).unwrap();
     let action = std::env::var(ACTION).unwrap();
     match action.split_once(' ') {
         Some(("disable", key)) => kms.disable_key(OPERATOR, key).unwrap(),
         Some(("enable", key)) => kms.enable_key(OPERATOR, key).unwrap(),
         Some(("change-for-ever", key)) => loop {
-            kms.rotate_key_on_demand(OPERATOR, &self::key(&kms)).unwrap();
-            kms.update_key_description(OPERATOR, key, "busy").unwrap();
+            let made = self::key(&kms);
+            kms.rotate_key_on_demand(OPERATOR, &made).unwrap();
+            kms.update_key_description(OPERATOR, key, &made).unwrap();
+            // Not by println, whose output the test runner keeps to itself.
+            writeln!(std::io::stdout(), "{ACKNOWLEDGED}{made}").unwrap();
         },
         _ => panic!("unknown action {action}"),
     }
@@ -182,28 +185,40 @@ fn another_process_disables_a_key_in_use() {
     let key = key(&kms);
     let outcome = || name(kms.generate_data_key(FILESYSTEM, &key, 32, &context()));
     for (action, expected) in [("disable", "DisabledException"), ("enable", "ok")] {
-        let mut child = spawn(&scratch, &format!("{action} {key}"));
-        assert!(child.wait().unwrap().success());
+        let mut child = second_process_with(&scratch.location(), &format!("{action} {key}"));
+        assert!(child.output().unwrap().status.success());
         within_a_second(action, || outcome() == expected);
     }
 }
 
+/// What stands before a key of which the second process knows that it is there for good.
+const ACKNOWLEDGED: &str = "acknowledged ";
+
 #[test]
-fn a_killed_process_leaves_a_sound_keystore() {
+fn a_killed_process_leaves_a_sound_keystore_with_all_that_it_knew_was_done() {
     let scratch = Scratch::new();
     let kms = scratch.create();
     let key = key(&kms);
     for round in 0..5 {
         let before = kms.generation();
-        let mut child = spawn(&scratch, &format!("change-for-ever {key}"));
+        let mut child =
+            second_process_with(&scratch.location(), &format!("change-for-ever {key}")).spawn().unwrap();
         while kms.generation() < before + 5 {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(round * 3));
         child.kill().unwrap();
-        child.wait().unwrap();
+        let output = child.wait_with_output().unwrap().stdout;
+        let output = String::from_utf8(output).unwrap();
+        let acknowledged: Vec<_> =
+            output.split_inclusive('\n').filter_map(|line| line.split(ACKNOWLEDGED).nth(1)).collect();
+        assert!(!acknowledged.is_empty());
         kms.encrypt(OPERATOR, &key, b"x", &context()).unwrap();
         kms.tag_resource(OPERATOR, &key, vec![Tag { key: round.to_string(), value: "".into() }]).unwrap();
-        scratch.open();
+        for kms in [&kms, &scratch.open()] {
+            for made in acknowledged.iter().filter_map(|line| line.strip_suffix('\n')) {
+                assert_eq!(kms.describe_key(OPERATOR, made).unwrap().current_material, 2);
+            }
+        }
     }
 }

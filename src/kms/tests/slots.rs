@@ -18,14 +18,14 @@ fn any_slot_opens_and_a_removed_one_does_not() {
     for (unlock, slot) in
         [(passphrase("right"), 1), (Unlock::read_key_file(&file).unwrap(), 2), (passphrase("second"), 3)]
     {
-        assert_eq!(Kms::test(&scratch.path(), &unlock).unwrap(), slot);
-        let kms = Kms::open(&scratch.path(), &unlock, scratch.options()).unwrap();
+        assert_eq!(Kms::test(scratch.location(), &unlock).unwrap(), slot);
+        let kms = Kms::open(scratch.location(), &unlock, scratch.options()).unwrap();
         assert_eq!(kms.unlocked_by(), slot);
         kms.describe_key(OPERATOR, &key).unwrap();
     }
     let kms = scratch.open();
     kms.remove_slot(1).unwrap();
-    assert!(matches!(Kms::test(&scratch.path(), &passphrase("right")), Err(Error::WrongPassphrase(_))));
+    assert!(matches!(Kms::test(scratch.location(), &passphrase("right")), Err(Error::WrongPassphrase(_))));
     assert!(kms.describe_key(OPERATOR, &key).is_ok(), "who is in stays in");
     assert_eq!(kms.add_slot(&passphrase("third"), "").unwrap(), 1, "the number is free again");
 }
@@ -53,7 +53,7 @@ fn changing_a_slot_changes_nothing_else() {
     drop(kms);
     assert!(matches!(scratch.try_open(), Err(Error::WrongPassphrase(_))));
     for (unlock, slot) in [(passphrase("new"), 1), (passphrase("other"), 2)] {
-        let kms = Kms::open(&scratch.path(), &unlock, scratch.options()).unwrap();
+        let kms = Kms::open(scratch.location(), &unlock, scratch.options()).unwrap();
         assert_eq!(kms.unlocked_by(), slot);
         assert_eq!(kms.slots().unwrap()[0].label, "first");
         kms.decrypt(OPERATOR, None, &blob, &context()).unwrap();
@@ -65,7 +65,7 @@ fn a_passphrase_slot_can_become_a_key_file_slot() {
     let scratch = Scratch::new();
     let key_file = Unlock::create_key_file(&scratch.directory.path().join("key")).unwrap();
     scratch.create().change_slot(1, &key_file).unwrap();
-    assert_eq!(Kms::test(&scratch.path(), &key_file).unwrap(), 1);
+    assert_eq!(Kms::test(scratch.location(), &key_file).unwrap(), 1);
     assert!(matches!(scratch.try_open(), Err(Error::WrongPassphrase(_))));
 }
 
@@ -82,9 +82,9 @@ fn nobody_locks_themselves_out() {
 #[test]
 fn secrets_that_protect_nothing_are_refused() {
     let scratch = Scratch::new();
-    let empty = Kms::create(&scratch.path(), &passphrase(""), "", scratch.options());
+    let empty = Kms::create(scratch.location(), &passphrase(""), "", scratch.options());
     assert!(matches!(empty, Err(Error::WeakSecret(_))));
-    assert!(!scratch.path().exists());
+    assert!(!scratch.location().exists().unwrap());
     let kms = scratch.create();
     assert!(matches!(kms.add_slot(&passphrase(""), ""), Err(Error::WeakSecret(_))));
     let short = Unlock::KeyFile(SecretBytes::zeroed(31));
@@ -113,7 +113,7 @@ fn a_key_file_is_private_and_never_overwritten() {
 fn the_passphrase_costs_what_its_slot_says() {
     let scratch = Scratch::new();
     let options = Options { passphrase_cost: None, ..scratch.options() };
-    let kms = Kms::create(&scratch.path(), &passphrase("right"), "", options).unwrap();
+    let kms = Kms::create(scratch.location(), &passphrase("right"), "", options).unwrap();
     let SlotKind::Passphrase(cost) = kms.slots().unwrap()[0].kind else { panic!("not a passphrase slot") };
     assert!(cost.m_kib >= 64 * 1024 && cost.t >= 3, "{cost:?} is less than RFC 9106 asks for");
     scratch.open();

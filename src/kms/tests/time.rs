@@ -59,9 +59,9 @@ fn at_its_date_the_material_is_destroyed_and_the_aliases_are_free() {
         kms.list_keys(OPERATOR).unwrap().is_empty() && kms.list_aliases(OPERATOR, None).unwrap().is_empty()
     );
     assert!(sealed_material(&scratch).is_empty());
-    for (path, content) in scratch.files() {
+    for (place, content) in scratch.content() {
         for row in &sealed {
-            assert!(!content.windows(row.len()).any(|window| window == row), "left in {}", path.display());
+            assert!(!content.windows(row.len()).any(|window| window == row), "left in {}", place.display());
         }
     }
     kms.create_alias(OPERATOR, "alias/x", &super::key(&kms)).unwrap();
@@ -70,10 +70,7 @@ fn at_its_date_the_material_is_destroyed_and_the_aliases_are_free() {
 }
 
 fn sealed_material(scratch: &Scratch) -> Vec<Vec<u8>> {
-    let connection = rusqlite::Connection::open(scratch.path()).unwrap();
-    let mut statement = connection.prepare("SELECT sealed FROM material").unwrap();
-    let rows = statement.query_map([], |row| row.get(0)).unwrap();
-    rows.collect::<rusqlite::Result<_>>().unwrap()
+    scratch.bytes("SELECT sealed FROM material")
 }
 
 #[test]

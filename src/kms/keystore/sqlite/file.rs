@@ -85,9 +85,9 @@ fn check_head(path: &Path, head: &[u8; HEADER_LEN]) -> Result<()> {
         return Err(Error::Foreign(path.to_owned()));
     }
     match be32(head, USER_VERSION_AT) {
-        0 => Err(Error::Tampered { path: path.to_owned(), what: "it has no format number".into() }),
+        0 => Err(Error::Tampered { location: path.into(), what: "it has no format number".into() }),
         1..=FORMAT => Ok(()),
-        found => Err(Error::Newer { path: path.to_owned(), found, known: FORMAT }),
+        found => Err(Error::Newer { location: path.into(), found, known: FORMAT }),
     }
 }
 
@@ -128,8 +128,8 @@ pub(super) struct Draft {
 impl Draft {
     /// An empty file of mode 0600. Directories above it are made as needed, of mode 0700.
     pub(super) fn create(path: &Path) -> Result<Draft> {
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::Exists(path.to_owned()));
+        if super::exists(path) {
+            return Err(Error::Exists(path.into()));
         }
         let directory = directory_of(path);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(Error::io(directory))?;

@@ -80,6 +80,11 @@ impl Sqlite {
 const DIALECT: Dialect =
     Dialect { int: "INTEGER", bytes: "BLOB", text: "TEXT", table: "STRICT, WITHOUT ROWID" };
 
+/// Whether there is anything at `path`.
+pub(super) fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// Sets what SQLite keeps per connection.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -99,7 +104,7 @@ impl Database for Sqlite {
     fn begin(&self, access: Access) -> Result<()> {
         self.batch(match access {
             Access::Read => "BEGIN DEFERRED",
-            Access::Write => "BEGIN IMMEDIATE",
+            Access::Write | Access::Create => "BEGIN IMMEDIATE",
         })
     }
 
@@ -152,7 +157,7 @@ impl Database for Sqlite {
     /// other processes change.
     fn mark(&self) -> Result<Mark> {
         if Identity::of(&self.path).ok() != Some(self.identity) {
-            return Err(Error::Replaced(self.path.clone()));
+            return Err(Error::Replaced(self.path.clone().into()));
         }
         let read = || self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
         read().map(Mark).map_err(self.error())
@@ -212,16 +217,19 @@ impl Row for SqliteRow<'_> {
 
     fn mismatch(&self, column: usize) -> Error {
         let what = format!("column {column} of a row is not of its type or length");
-        Error::Tampered { path: self.path.to_owned(), what }
+        Error::Tampered { location: self.path.into(), what }
     }
 }
 
-/// Damage that SQLite met is [`Error::Tampered`], everything else its own.
+/// Damage that SQLite met is [`Error::Tampered`].
 fn error_at(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
     let path = path.to_owned();
-    move |error| match is_damage(&error) {
-        true => Error::Tampered { path: path.clone(), what: error.to_string() },
-        false => Error::Database(error),
+    move |error| {
+        let (location, what) = ((&path).into(), error.to_string());
+        match is_damage(&error) {
+            true => Error::Tampered { location, what },
+            false => Error::Database { location, what },
+        }
     }
 }
 
