@@ -220,7 +220,9 @@ impl From<kms::Error> for Failure {
             }
             kms::Error::NotFound(_) => (Exit::KeyUnusable, Some("See `kmsfs key list`.")),
             kms::Error::InvalidState(_) => (Exit::KeyUnusable, Some("See `kmsfs key describe KEY`.")),
-            kms::Error::AccessDenied(_) => (Exit::KeyUnusable, None),
+            kms::Error::AccessDenied(_) | kms::Error::InvalidKeyUsage(_) | kms::Error::Unsupported(_) => {
+                (Exit::KeyUnusable, None)
+            }
             _ => (Exit::Refused, None),
         };
         let failure = Failure::new(exit, &err).named(name);

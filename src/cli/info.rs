@@ -158,6 +158,14 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
     ])
 }
 
+/// A file's CMK: as its volume names it, or else by its id alone, which is all that the file knows.
+fn cmk_name(place: &Place, id: KeyId) -> String {
+    let id = id.to_string();
+    let config = open_root(&place.volume).ok().and_then(|root| Config::read(&SystemLower, &root).ok());
+    let named = config.map(|config| config.claimed().cmk.clone()).filter(|cmk| cmk.ends_with(&id));
+    named.unwrap_or(id)
+}
+
 fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), Failure> {
     let stat = lower.symlink_metadata().map_err(|err| Failure::io("find", lower, &err))?;
     if !stat.is_file() {
@@ -170,11 +178,11 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
     let header = read_header(lower)?;
     let Header { file_id, cipher, slot } = header;
     let size = plain_len(stat.size()).unwrap_or(slot.sealed_len);
-    let cmk = KeyId::from_bytes(slot.wrapped.key_id);
+    let cmk = cmk_name(place, KeyId::from_bytes(slot.wrapped.key_id));
     if json {
         return output::json(&json!({
             "path": path.display().to_string(), "lower": lower.display().to_string(), "volume": place.volume,
-            "file": show::hex(&file_id), "cipher": cipher.to_string(), "cmk": cmk.arn(),
+            "file": show::hex(&file_id), "cipher": cipher.to_string(), "cmk": cmk,
             "material": slot.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
             "lower_bytes": stat.size(), "disk_bytes": stat.blocks() * 512, "sparse": slot.sparse,
             "block_key_generation": slot.key_generation,
@@ -190,7 +198,7 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
         ("Volume", place.volume.display().to_string()),
         ("File id", show::hex(&file_id)),
         ("Cipher", cipher.to_string()),
-        ("CMK", cmk.arn()),
+        ("CMK", cmk),
         ("Key material", format!("version {}", slot.wrapped.material)),
         ("Block key", format!("generation {}", slot.key_generation)),
         ("Size", show::size(size)),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     crypto::passphrase::Argon2Params,
     kms::{
-        Call, Kms,
+        Call, Kms, Page,
         keystore::{SlotInfo, SlotKind},
     },
 };
@@ -133,7 +133,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 }
 
 fn info(kms: &Kms, json: bool) -> Result<(), Failure> {
-    let (slots, keys) = (kms.slots()?, kms.list_keys(&Call::operator())?);
+    let (slots, keys) = (kms.slots()?, kms.list_keys(&Call::operator(), Page::whole())?.items);
     if json {
         return output::json(&json!({
             "Keystore": kms.location().to_string(), "Keys": keys.len(), "Generation": kms.generation(),

@@ -27,6 +27,18 @@ pub fn subkey_with(context: &'static str, ikm: &Key, info: &[u8]) -> Key {
     finish(hasher)
 }
 
+/// `BLAKE3-derive-key(context, secret ‖ u64le(len(secret)) ‖ info)`: 32 bytes that identify a secret of any length and
+/// need not be kept secret themselves, if the secret cannot be guessed.
+pub fn fingerprint(context: &'static str, secret: &[u8], info: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(secret);
+    hasher.update(&(secret.len() as u64).to_le_bytes());
+    hasher.update(info);
+    let fingerprint = hasher.finalize().into();
+    hasher.zeroize();
+    fingerprint
+}
+
 /// Writes the output straight into locked memory and wipes the hasher, which has the input key in its buffer.
 fn finish(mut hasher: blake3::Hasher) -> Key {
     let mut output = hasher.finalize_xof();
@@ -56,6 +68,15 @@ mod tests {
             subkey_with("kmsfs test", &key(7), b"abc").expose(),
             &blake3::derive_key("kmsfs test", &message)
         );
+    }
+
+    #[test]
+    fn a_fingerprint_keeps_secret_and_info_apart() {
+        let mut message = b"abc".to_vec();
+        message.extend_from_slice(&3u64.to_le_bytes());
+        message.extend_from_slice(b"de");
+        assert_eq!(fingerprint("kmsfs test", b"abc", b"de"), blake3::derive_key("kmsfs test", &message));
+        assert_ne!(fingerprint("kmsfs test", b"abc", b"de"), fingerprint("kmsfs test", b"abcd", b"e"));
     }
 
     #[test]

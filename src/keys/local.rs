@@ -2,7 +2,9 @@
 
 use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
-use crate::kms::{BlobHeader, Call, DEFAULT_ALIAS, KeyState, Kms, keystore};
+use crate::kms::{
+    BlobHeader, Call, DEFAULT_ALIAS, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, keystore,
+};
 use std::sync::Arc;
 
 /// A KMS in this process.
@@ -37,7 +39,8 @@ impl KeyProvider for LocalProvider {
             ));
         }
         let context = context.to_encryption_context();
-        let opened = self.kms.decrypt(&Call::filesystem(), None, &wrapped.blob, &context)?;
+        let algorithm = EncryptionAlgorithm::SymmetricDefault;
+        let opened = self.kms.decrypt(&Call::filesystem(), None, algorithm, &wrapped.blob, &context)?;
         opened
             .plaintext
             .into_key()
@@ -50,10 +53,25 @@ impl KeyProvider for LocalProvider {
     }
 
     fn resolve(&self, name: &str) -> Result<KeyInfo, Error> {
-        if name == DEFAULT_ALIAS {
-            self.kms.service_key()?;
+        match name {
+            DEFAULT_ALIAS => {
+                self.kms.service_key()?;
+            }
+            OWNED_ALIAS => {
+                self.kms.owned_key()?;
+            }
+            _ => {}
         }
         let key = self.kms.describe_key(&Call::filesystem(), name)?;
+        if !key.spec.is_symmetric() {
+            return Err(Error::new(
+                ErrorKind::Unsuitable,
+                format_args!(
+                    "{} is a {} key: only symmetric encryption keys serve volumes",
+                    key.arn, key.spec
+                ),
+            ));
+        }
         let (name, hint) = match key.state {
             KeyState::Enabled => {
                 let id = *key.id.as_bytes();

@@ -1,12 +1,14 @@
 //! Who may do what to a key: the one place where a call is allowed or refused.
 
 use super::call::{Call, Caller};
+use super::clock::Timestamp;
 use super::context::EncryptionContext;
 use super::error::{Error, Result};
-use super::key::KeyManager;
+use super::key::{KeyManager, Tag};
 use super::keystore::Entry;
 use super::spec::{
-    EncryptionAlgorithm, KeyAgreementAlgorithm, KeySpec, MacAlgorithm, MessageType, SigningAlgorithm,
+    EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
+    MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
 };
 use super::state::{Class, Operation};
 use super::table::Table;
@@ -25,10 +27,35 @@ pub(super) struct Facts<'a> {
     pub(super) message_type: Option<MessageType>,
     pub(super) mac_algorithm: Option<MacAlgorithm>,
     pub(super) key_agreement_algorithm: Option<KeyAgreementAlgorithm>,
+    pub(super) encapsulation_algorithm: Option<EncapsulationAlgorithm>,
     /// Of a data key pair.
     pub(super) key_pair_spec: Option<KeySpec>,
     /// Whether ReEncrypt decrypts and encrypts with one and the same key.
     pub(super) same_key: Option<bool>,
+    /// Of CreateKey.
+    pub(super) new_key: Option<NewKey>,
+    /// Of CreateKey and TagResource.
+    pub(super) tags: &'a [Tag],
+    /// Of UntagResource.
+    pub(super) tag_keys: &'a [String],
+    /// The alias that is made, moved or deleted.
+    pub(super) alias: Option<&'a str>,
+    pub(super) rotation_period_in_days: Option<u32>,
+    pub(super) pending_window_in_days: Option<u32>,
+    pub(super) wrapping_key_spec: Option<KeySpec>,
+    pub(super) wrapping_algorithm: Option<WrappingAlgorithm>,
+    pub(super) expiration_model: Option<ExpirationModel>,
+    /// When material to import expires.
+    pub(super) valid_to: Option<Timestamp>,
+}
+
+/// What CreateKey is to make.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "for the evaluation of policies, which is being written")]
+pub(super) struct NewKey {
+    pub(super) spec: KeySpec,
+    pub(super) usage: KeyUsage,
+    pub(super) origin: Origin,
 }
 
 /// Says whether the call may do `operation`: on a key, or, without one, at all.
@@ -36,7 +63,7 @@ pub(super) struct Facts<'a> {
 /// # Errors
 /// `AccessDeniedException`.
 pub(super) fn authorize(
-    _table: &Table,
+    table: &Table,
     call: &Call<'_>,
     operation: Operation,
     entry: Option<&Entry>,
@@ -52,7 +79,7 @@ pub(super) fn authorize(
     if permitted {
         return Ok(());
     }
-    let arn = entry.map_or_else(|| "*".to_owned(), |entry| entry.record.id.arn());
+    let arn = entry.map_or_else(|| "*".to_owned(), |entry| table.naming(call).key(entry.record.id));
     Err(Error::AccessDenied(match &call.caller {
         Caller::Operator => {
             format!("{operation} is not allowed on {arn}: only the filesystem uses and manages this key")

@@ -4,6 +4,10 @@ use super::error::{Error, Result};
 use super::principal::Principal;
 use std::net::IpAddr;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// The name under which volumes that use the KMS as a service are known to policies (`kms:ViaService`).
+pub const FILESYSTEM_SERVICE: &str = "kmsfs";
 
 /// On whose behalf a call runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Call<'a> {
     pub grant_tokens: &'a [String],
     /// Whether to say only whether the call would succeed.
     pub dry_run: bool,
+    /// What the call is known by in logs, if it came over a network.
+    pub request_id: Option<Uuid>,
 }
 
 impl Call<'_> {
@@ -50,7 +56,20 @@ impl Call<'_> {
     }
 
     const fn by(caller: Caller) -> Call<'static> {
-        Call { caller, region: None, source_ip: None, via_service: None, grant_tokens: &[], dry_run: false }
+        Call {
+            caller,
+            region: None,
+            source_ip: None,
+            via_service: None,
+            grant_tokens: &[],
+            dry_run: false,
+            request_id: None,
+        }
+    }
+
+    /// Whether a volume calls, mounted by this process or using the KMS as a service.
+    pub(super) fn is_for_volume(&self) -> bool {
+        self.caller == Caller::Filesystem || self.via_service == Some(FILESYSTEM_SERVICE)
     }
 
     /// Ends a dry run. Called where everything that could refuse the call has been asked, and before it has any

@@ -40,18 +40,26 @@ impl EncryptionContext {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Appends the canonical bytes to `out`.
+    /// How many canonical bytes there are.
     ///
     /// # Errors
     /// [`Error::Validation`] if they exceed [`CONTEXT_MAX`].
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn length(&self) -> Result<usize> {
         let length = 4 + self.pairs.iter().map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>();
         if length > CONTEXT_MAX {
             return Err(Error::Validation(format!(
                 "the encryption context takes {length} bytes; at most {CONTEXT_MAX} are allowed"
             )));
         }
-        out.reserve(length);
+        Ok(length)
+    }
+
+    /// Appends the canonical bytes to `out`.
+    ///
+    /// # Errors
+    /// As [`EncryptionContext::length`].
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+        out.reserve(self.length()?);
         out.extend_from_slice(&be32(self.pairs.len()));
         for (name, value) in &self.pairs {
             for text in [name, value] {

@@ -9,11 +9,16 @@
 //! Lock order: `store`, then `table`. `table` is never held across a call into SQLite except for reading, while
 //! `store` keeps every writer out.
 
+use super::call::Call;
 use super::clock::{Clock, Timestamp, to_millis};
 use super::due::{self, Due};
 use super::error::{Error, Result};
-use super::key::RotationType;
+use super::key::KeyRecord;
+use super::key_pairs::KeyPairs;
 use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, Mark, RecordKey, Rows};
+use super::last_use::{LastUse, LastUses, UseOf};
+use super::material::RotationType;
+use super::state::Operation;
 use super::table::{Draft, Table};
 use crate::crypto::passphrase::Argon2Params;
 use crate::kms::arn::KeyId;
@@ -37,6 +42,9 @@ pub(super) struct Core {
     /// Overrides the tuned cost of passphrases.
     pub(super) cost: Option<Argon2Params>,
     pub(super) store: Mutex<Store>,
+    /// Private keys in use.
+    pub(super) key_pairs: KeyPairs,
+    pub(super) last_uses: LastUses,
     table: RwLock<Table>,
     generation: AtomicU64,
     started: Instant,
@@ -66,6 +74,8 @@ impl Core {
             clock,
             cost,
             store: Mutex::new(Store { keystore, seen: None }),
+            key_pairs: KeyPairs::new(),
+            last_uses: LastUses::default(),
             table: RwLock::default(),
             generation: AtomicU64::new(0),
             started: Instant::now(),
@@ -111,6 +121,48 @@ impl Core {
             self.look_since(asked, &mut store).map_err(|e| Error::KeyUnavailable(unavailable(&e)))?;
         }
         Ok(self.table.read())
+    }
+
+    /// What memory shows, however old.
+    pub(super) fn recent(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read()
+    }
+
+    /// Notes that a call used a key.
+    pub(super) fn used(&self, entry: &Entry, call: &Call<'_>, operation: Operation) {
+        if let Some(operation) = UseOf::by(operation) {
+            let last_use = LastUse { operation, at: self.now(), request_id: call.request_id };
+            self.last_uses.note(entry.record.id, last_use);
+        }
+    }
+
+    /// Records last uses that are later than the recorded ones by more than `margin`.
+    pub(super) fn record_uses(&self, margin: time::Duration) -> Result<()> {
+        let is_due = |table: &Table, key, noted: &LastUse| {
+            table.get(key).is_some_and(|entry| {
+                let recorded = entry.record.last_use;
+                recorded.is_none_or(|recorded| noted.at - recorded.at > margin)
+            })
+        };
+        let mut notes = self.last_uses.all();
+        let table = self.recent();
+        notes.retain(|(key, noted)| is_due(&table, *key, noted));
+        drop(table);
+        if notes.is_empty() {
+            return Ok(());
+        }
+        self.change(|draft| {
+            for (key, noted) in &notes {
+                if let Some(entry) = draft.table.get(*key).filter(|_| is_due(draft.table, *key, noted)) {
+                    draft.put(KeyRecord { last_use: Some(*noted), ..entry.record.clone() });
+                }
+            }
+            Ok(())
+        })?;
+        for (key, noted) in notes {
+            self.last_uses.recorded(key, noted);
+        }
+        Ok(())
     }
 
     /// Looks for changes that other processes made.
@@ -197,7 +249,8 @@ impl Core {
         Ok(result)
     }
 
-    /// Destroys the material of keys whose deletion date has come and rotates keys whose rotation is due.
+    /// Destroys the material of keys whose deletion date has come, and imported material that expires; rotates keys
+    /// whose rotation is due.
     pub(super) fn run_due(&self) -> Result<()> {
         let now = self.now();
         if self.table.read().due(now).next().is_none() {
@@ -218,18 +271,28 @@ impl Core {
                         }
                         draft.put_rotated(record, RotationType::Automatic);
                     }
+                    Some((_, Due::Expiry(version))) => {
+                        destroyed.push(record.id);
+                        record.forget_material(version);
+                        draft.put(record);
+                    }
                     None => {}
                 }
             }
             Ok(destroyed)
         })?;
         for id in &destroyed {
-            log::warn!("{} is deleted: its waiting period is over", id.arn());
+            log::warn!("key {id}: material is destroyed, since its date has come");
         }
         if !destroyed.is_empty() {
-            self.store.lock().keystore.scrub()?;
+            self.scrub()?;
         }
         Ok(())
+    }
+
+    /// Overwrites what destroyed material left in the keystore's log.
+    pub(super) fn scrub(&self) -> Result<()> {
+        Ok(self.store.lock().keystore.scrub()?)
     }
 
     /// Brings memory up to what `read` gives, if `mark` says that others wrote to the keystore since it was `seen`.
@@ -274,7 +337,8 @@ impl Core {
         self.generation.store(manifest.generation, Ordering::Release);
     }
 
-    fn is_fresh(&self) -> bool {
+    /// Whether memory is known to show what the keystore holds.
+    pub(super) fn is_fresh(&self) -> bool {
         let looked = self.looked.load(Ordering::Acquire);
         looked != NEVER && self.age(looked) <= FRESH
     }

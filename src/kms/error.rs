@@ -40,6 +40,9 @@ pub enum Error {
     /// The key material to import is not the one that the key had, or none of the key's spec.
     #[error("{0}")]
     IncorrectKeyMaterial(String),
+    /// Something failed that no caller can do anything about.
+    #[error("{0}")]
+    Internal(String),
     /// The alias name is malformed or reserved.
     #[error("{0}")]
     InvalidAliasName(String),
@@ -115,6 +118,7 @@ impl Error {
             Error::ExpiredImportToken(_) => "ExpiredImportTokenException",
             Error::IncorrectKey(_) => "IncorrectKeyException",
             Error::IncorrectKeyMaterial(_) => "IncorrectKeyMaterialException",
+            Error::Internal(_) => "KMSInternalException",
             Error::InvalidAliasName(_) => "InvalidAliasNameException",
             Error::InvalidArn(_) => "InvalidArnException",
             Error::InvalidCiphertext => "InvalidCiphertextException",

@@ -1,8 +1,13 @@
 //! What a CMK is, apart from its key material.
 
-use super::arn::KeyId;
+use super::arn::{KeyId, Naming};
 use super::clock::Timestamp;
-use super::spec::{KeySpec, KeyUsage, Origin};
+use super::last_use::LastUse;
+use super::material::{MaterialId, MaterialInfo, RotationType};
+use super::spec::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
+    MacAlgorithm, Origin, SigningAlgorithm,
+};
 use std::collections::BTreeMap;
 
 /// Shortest and longest waiting period of a deletion, in days.
@@ -38,29 +43,6 @@ pub enum KeyManager {
     Owned,
 }
 
-/// Why there is a version of key material.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum RotationType {
-    /// The key was created with it.
-    Initial,
-    /// The rotation period was over.
-    Automatic,
-    /// The operator asked for it.
-    OnDemand,
-}
-
-/// One version of a CMK's key material; the highest version encrypts, every version decrypts.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct MaterialInfo {
-    /// Counts from 1.
-    pub version: u32,
-    /// When it was made.
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub created: Timestamp,
-    /// Why it was made.
-    pub rotation: RotationType,
-}
-
 /// Automatic rotation of a key.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RotationSchedule {
@@ -87,6 +69,8 @@ pub struct KeyMetadata {
     pub id: KeyId,
     /// The key's ARN.
     pub arn: String,
+    /// The account that owns it.
+    pub account: String,
     /// When it was created.
     pub created: Timestamp,
     /// The operator's words about it.
@@ -103,8 +87,45 @@ pub struct KeyMetadata {
     pub usage: KeyUsage,
     /// Where its material comes from.
     pub origin: Origin,
-    /// The version of key material that encrypts now.
+    /// The version of key material that encrypts now; 0 if none was imported yet.
     pub current_material: u32,
+    /// Its id; symmetric keys only.
+    pub current_material_id: Option<MaterialId>,
+    /// Whether imported material goes away by itself; `None` while there is none.
+    pub expiration: Option<ExpirationModel>,
+    /// When the first of it does.
+    pub valid_to: Option<Timestamp>,
+}
+
+impl KeyMetadata {
+    /// The algorithms that the key encrypts with; none unless its usage is `ENCRYPT_DECRYPT`.
+    pub fn encryption_algorithms(&self) -> &'static [EncryptionAlgorithm] {
+        algorithms(self.usage == KeyUsage::EncryptDecrypt, self.spec.encryption_algorithms())
+    }
+
+    /// The algorithms that the key signs with; none unless its usage is `SIGN_VERIFY`.
+    pub fn signing_algorithms(&self) -> &'static [SigningAlgorithm] {
+        algorithms(self.usage == KeyUsage::SignVerify, self.spec.signing_algorithms())
+    }
+
+    /// The algorithm that the key computes MACs with; none unless its usage is `GENERATE_VERIFY_MAC`.
+    pub fn mac_algorithm(&self) -> Option<MacAlgorithm> {
+        self.spec.mac_algorithm()
+    }
+
+    /// The algorithms that the key agrees on secrets with; none unless its usage is `KEY_AGREEMENT`.
+    pub fn key_agreement_algorithms(&self) -> &'static [KeyAgreementAlgorithm] {
+        algorithms(self.usage == KeyUsage::KeyAgreement, KeyAgreementAlgorithm::ALL)
+    }
+
+    /// The algorithms that the key encapsulates secrets with; none unless its usage is `ENCAPSULATE_DECAPSULATE`.
+    pub fn encapsulation_algorithms(&self) -> &'static [EncapsulationAlgorithm] {
+        algorithms(self.usage == KeyUsage::EncapsulateDecapsulate, EncapsulationAlgorithm::ALL)
+    }
+}
+
+fn algorithms<A>(used: bool, algorithms: &'static [A]) -> &'static [A] {
+    if used { algorithms } else { &[] }
 }
 
 /// What `ListAliases` tells of an alias.
@@ -125,6 +146,8 @@ pub struct AliasEntry {
 /// What `GetKeyRotationStatus` tells of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RotationStatus {
+    /// The key.
+    pub key: KeyId,
     /// Automatic rotation, if it is on. A key that is pending deletion does not rotate.
     pub schedule: Option<RotationSchedule>,
     /// How many on-demand rotations the key has had.
@@ -162,14 +185,15 @@ pub(super) struct KeyRecord {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) aliases: BTreeMap<String, AliasDates>,
     pub(super) rotation: Option<RotationSchedule>,
+    pub(super) last_use: Option<LastUse>,
     pub(super) materials: Vec<MaterialInfo>,
 }
 
 impl KeyRecord {
     /// A new enabled symmetric key, without material yet.
-    pub(super) fn new(id: KeyId, manager: KeyManager, now: Timestamp) -> KeyRecord {
+    pub(super) fn new(manager: KeyManager, now: Timestamp) -> KeyRecord {
         KeyRecord {
-            id,
+            id: KeyId::random(),
             created: now,
             description: String::new(),
             state: KeyState::Enabled,
@@ -182,15 +206,18 @@ impl KeyRecord {
             tags: BTreeMap::new(),
             aliases: BTreeMap::new(),
             rotation: None,
+            last_use: None,
             materials: Vec::new(),
         }
     }
 
     /// What a caller may see.
-    pub(super) fn metadata(&self) -> KeyMetadata {
+    pub(super) fn metadata(&self, naming: Naming<'_>) -> KeyMetadata {
+        let present = || self.associated().filter(|material| material.is_present());
         KeyMetadata {
             id: self.id,
-            arn: self.id.arn(),
+            arn: naming.key(self.id),
+            account: naming.account.to_owned(),
             created: self.created,
             description: self.description.clone(),
             state: self.state,
@@ -200,17 +227,67 @@ impl KeyRecord {
             usage: self.usage,
             origin: self.origin,
             current_material: self.current_material(),
+            current_material_id: self
+                .current()
+                .filter(|_| self.spec.is_symmetric())
+                .map(|current| current.id),
+            expiration: present().filter_map(|material| Some(material.imported.as_ref()?.expiration())).min(),
+            valid_to: present().filter_map(MaterialInfo::expires).min(),
         }
     }
 
-    /// The version that encrypts now; 0 once the material is destroyed.
+    /// Whether lists show it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.manager != KeyManager::Owned
+    }
+
+    /// The versions that encrypt now or did once: what the key needs to be used.
+    pub(super) fn associated(&self) -> impl DoubleEndedIterator<Item = &MaterialInfo> {
+        self.materials.iter().filter(|material| material.rotation != RotationType::Pending)
+    }
+
+    /// The version that encrypts now; `None` before the first import and once the material is destroyed.
+    pub(super) fn current(&self) -> Option<&MaterialInfo> {
+        self.associated().next_back()
+    }
+
+    /// The version that was imported and waits for its rotation.
+    pub(super) fn pending(&self) -> Option<&MaterialInfo> {
+        self.materials.iter().find(|material| material.rotation == RotationType::Pending)
+    }
+
+    /// The number of the version that encrypts now; 0 if there is none.
     pub(super) fn current_material(&self) -> u32 {
-        self.materials.last().map_or(0, |material| material.version)
+        self.current().map_or(0, |material| material.version)
     }
 
     /// The versions of which the keystore holds the material, ascending.
     pub(super) fn stored_materials(&self) -> impl Iterator<Item = u32> {
-        self.materials.iter().map(|material| material.version)
+        self.materials.iter().filter(|material| material.is_present()).map(|material| material.version)
+    }
+
+    /// Notes that imported material is gone: the key needs it again, unless it never encrypted.
+    pub(super) fn forget_material(&mut self, version: u32) {
+        self.materials
+            .retain(|material| material.version != version || material.rotation != RotationType::Pending);
+        for material in self.materials.iter_mut().filter(|material| material.version == version) {
+            if let Some(imported) = &mut material.imported {
+                imported.present = false;
+                imported.valid_to = None;
+            }
+        }
+        self.settle();
+    }
+
+    /// Brings the state in line with what material there is. A key with imported material can be used once all of it
+    /// is there; that a key is disabled outlives no loss of material, since AWS KMS's states have no name for both.
+    pub(super) fn settle(&mut self) {
+        let complete = self.current().is_some() && self.associated().all(MaterialInfo::is_present);
+        self.state = match self.state {
+            KeyState::Enabled | KeyState::Disabled if !complete => KeyState::PendingImport,
+            KeyState::PendingImport if complete => KeyState::Enabled,
+            state => state,
+        };
     }
 
     /// How many rotations of this type there were.

@@ -3,8 +3,8 @@
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
-//! `context`, `due`, `grant`, `key`, `principal`, `session`, `settings`, `spec`, `state`, and the [`audit`] log that a service
-//! keeps.
+//! `context`, `due`, `grant`, `key`, `material`, `page`, `primitives`, `principal`, `session`, `settings`, `spec`,
+//! `state`, and the [`audit`] log that a service keeps.
 
 mod arn;
 pub mod audit;
@@ -17,10 +17,16 @@ mod core;
 mod due;
 mod error;
 mod grant;
+mod import_token;
 mod key;
+mod key_pairs;
 pub mod keystore;
+mod last_use;
+mod material;
 mod operations;
+mod page;
 pub mod policy;
+mod primitives;
 mod principal;
 pub mod quota;
 mod session;
@@ -34,29 +40,36 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-pub use arn::{DEFAULT_ALIAS, KeyId, check_alias_name};
+pub use arn::{DEFAULT_ALIAS, KeyId, OWNED_ALIAS, check_alias_name};
 pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
-pub use call::{Call, Caller};
+pub use call::{Call, Caller, FILESYSTEM_SERVICE};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CONTEXT_MAX, EncryptionContext};
 pub use error::{Error, Result};
 pub use key::{
-    AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeyState, MaterialInfo,
-    ROTATION_DAYS, ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, RotationType, Tag,
+    AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeyState, ROTATION_DAYS,
+    ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, Tag,
 };
+pub use last_use::{KeyUsageHistory, LastUse, UseOf};
+pub use material::{Imported, MaterialId, MaterialInfo, RotationType};
 pub use operations::{
-    AccessKeyInfo, CreateKey, Credentials, CredentialsError, DataKey, Encrypted, NewAccessKey, Plaintext,
-    PrincipalInfo, ReEncrypt, ReEncrypted, SESSION_SECONDS, TemporaryCredentials,
+    AccessKeyInfo, CreateKey, Credentials, CredentialsError, DataKey, DataKeyPair, Decapsulated,
+    Encapsulated, Encrypted, ImportKeyMaterial, ImportParameters, ImportType, ImportedKeyMaterial, Mac,
+    MaterialState, NewAccessKey, Plaintext, PrincipalInfo, PublicKeyOf, ReEncrypt, ReEncrypted, Rotated,
+    RotationEntry, SESSION_SECONDS, ScheduledDeletion, SharedSecret, Signature, TemporaryCredentials, ToSign,
+    data_key_length,
 };
+pub use page::{Listed, Page};
 pub use principal::{Principal, PrincipalKind, PrincipalName};
 pub use spec::{
-    DataKeySpec, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
-    MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
+    DataKeySpec, EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm,
+    KeySpec, KeyUsage, MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
 };
 pub use state::Operation;
 
 use self::core::Core;
 use crate::crypto::passphrase::Argon2Params;
+use import_token::ImportTokens;
 use keystore::{Keystore, Location, SlotInfo, Unlock};
 use session::SessionTokens;
 use std::sync::Arc;
@@ -91,6 +104,7 @@ pub struct Kms {
     unlocked_by: u32,
     core: Arc<Core>,
     session_tokens: SessionTokens,
+    import_tokens: ImportTokens,
     _watcher: Watcher,
 }
 
@@ -120,10 +134,11 @@ impl Kms {
         let location = location.into();
         let keystore = Keystore::open(&location, unlock)?;
         let unlocked_by = keystore.unlocked_by();
-        let session_tokens = SessionTokens::new(&keystore.vault());
+        let vault = keystore.vault();
+        let (import_tokens, session_tokens) = (ImportTokens::new(&vault), SessionTokens::new(&vault));
         let core = Arc::new(Core::new(keystore, options.clock, options.passphrase_cost)?);
         let watcher = Watcher::spawn(Arc::clone(&core), options.poll);
-        Ok(Kms { location, unlocked_by, core, session_tokens, _watcher: watcher })
+        Ok(Kms { location, unlocked_by, core, import_tokens, session_tokens, _watcher: watcher })
     }
 
     /// Says which slot of the keystore at `location` the secret opens.
@@ -142,6 +157,11 @@ impl Kms {
     /// The number of the slot that opened the keystore.
     pub fn unlocked_by(&self) -> u32 {
         self.unlocked_by
+    }
+
+    /// The ARN of a key, as it is given out during `call`.
+    pub fn key_arn(&self, call: &Call<'_>, key: KeyId) -> String {
+        self.core.recent().naming(call).key(key)
     }
 
     /// A number that grows with every change of any key, alias or slot, by any process. Cheap.
@@ -216,6 +236,18 @@ impl Kms {
     fn seal_slot(&self, unlock: &Unlock, id: u32, label: String) -> keystore::Result<keystore::Slot> {
         let vault = self.core.store.lock().keystore.vault();
         vault.seal_slot(unlock, (id, label), self.core.now(), self.core.cost)
+    }
+}
+
+impl Drop for Kms {
+    fn drop(&mut self) {
+        // Nobody waits for a keystore that does not answer, only to have this written down.
+        if !self.core.is_fresh() {
+            return;
+        }
+        if let Err(error) = self.core.record_uses(last_use::MARGIN_WHEN_CLOSED) {
+            log::debug!("when keys were last used could not be recorded: {error}");
+        }
     }
 }
 

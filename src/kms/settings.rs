@@ -1,6 +1,6 @@
 //! What is set for the keystore as a whole.
 
-use super::arn::DEFAULT_ACCOUNT;
+use super::arn::{DEFAULT_ACCOUNT, DEFAULT_REGION};
 
 /// The keystore's settings, sealed, as one row. There is no row until one of them is set.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,6 +13,6 @@ pub(super) struct SettingsRecord {
 
 impl Default for SettingsRecord {
     fn default() -> SettingsRecord {
-        SettingsRecord { account: DEFAULT_ACCOUNT.into(), region: "local".into() }
+        SettingsRecord { account: DEFAULT_ACCOUNT.into(), region: DEFAULT_REGION.into() }
     }
 }

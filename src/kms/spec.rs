@@ -79,6 +79,12 @@ named! {
         MlDsa65 = "ML_DSA_65",
         /// An ML-DSA-87 key pair.
         MlDsa87 = "ML_DSA_87",
+        /// An ML-KEM-512 key pair.
+        MlKem512 = "ML_KEM_512",
+        /// An ML-KEM-768 key pair.
+        MlKem768 = "ML_KEM_768",
+        /// An ML-KEM-1024 key pair.
+        MlKem1024 = "ML_KEM_1024",
     }
 }
 
@@ -93,6 +99,8 @@ named! {
         GenerateVerifyMac = "GENERATE_VERIFY_MAC",
         /// DeriveSharedSecret.
         KeyAgreement = "KEY_AGREEMENT",
+        /// Encapsulate and Decapsulate.
+        EncapsulateDecapsulate = "ENCAPSULATE_DECAPSULATE",
     }
 }
 
@@ -193,6 +201,14 @@ named! {
 }
 
 named! {
+    /// How Encapsulate makes a secret for the owner of a key pair.
+    EncapsulationAlgorithm {
+        /// ML-KEM (FIPS 203).
+        MlKem = "ML_KEM",
+    }
+}
+
+named! {
     /// How long a data key of GenerateDataKey is.
     DataKeySpec {
         /// 16 bytes.
@@ -242,6 +258,7 @@ impl KeySpec {
             Rsa2048 | Rsa3072 | Rsa4096 => &[KeyUsage::EncryptDecrypt, KeyUsage::SignVerify],
             P256 | P384 | P521 => &[KeyUsage::SignVerify, KeyUsage::KeyAgreement],
             Secp256k1 | Ed25519 | MlDsa44 | MlDsa65 | MlDsa87 => &[KeyUsage::SignVerify],
+            MlKem512 | MlKem768 | MlKem1024 => &[KeyUsage::EncapsulateDecapsulate],
         }
     }
 
@@ -261,7 +278,7 @@ impl KeySpec {
         use KeySpec::*;
         use SigningAlgorithm as A;
         match self {
-            SymmetricDefault | Hmac224 | Hmac256 | Hmac384 | Hmac512 => &[],
+            SymmetricDefault | Hmac224 | Hmac256 | Hmac384 | Hmac512 | MlKem512 | MlKem768 | MlKem1024 => &[],
             Rsa2048 | Rsa3072 | Rsa4096 => {
                 &[A::Pkcs1Sha256, A::Pkcs1Sha384, A::Pkcs1Sha512, A::PssSha256, A::PssSha384, A::PssSha512]
             }
@@ -342,7 +359,10 @@ mod tests {
                 "ECC_NIST_P384",
                 "ECC_NIST_P521",
                 "ECC_SECG_P256K1",
-                "ECC_NIST_EDWARDS25519"
+                "ECC_NIST_EDWARDS25519",
+                "ML_KEM_512",
+                "ML_KEM_768",
+                "ML_KEM_1024"
             ]
         );
     }

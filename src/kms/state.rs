@@ -4,6 +4,7 @@
 //! `DisabledException` and `KMSInvalidStateException` for a key that is pending deletion, it is the latter, as AWS
 //! answers in practice.
 
+use super::arn::Naming;
 use super::error::{Error, Result};
 use super::key::{KeyRecord, KeyState};
 use super::spec::Origin;
@@ -17,6 +18,7 @@ pub enum Operation {
     CreateAlias,
     CreateGrant,
     CreateKey,
+    Decapsulate,
     Decrypt,
     DeleteAlias,
     DeleteImportedKeyMaterial,
@@ -26,6 +28,7 @@ pub enum Operation {
     DisableKeyRotation,
     EnableKey,
     EnableKeyRotation,
+    Encapsulate,
     Encrypt,
     GenerateDataKey,
     GenerateDataKeyPair,
@@ -77,8 +80,10 @@ impl Operation {
     pub(super) fn class(self) -> Class {
         use Operation::*;
         match self {
-            Decrypt
+            Decapsulate
+            | Decrypt
             | DeriveSharedSecret
+            | Encapsulate
             | Encrypt
             | GenerateDataKey
             | GenerateDataKeyPair
@@ -142,6 +147,16 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// AWS KMS's name of the operation in its API, where ReEncrypt is one.
+    pub fn name(self) -> String {
+        match self {
+            Operation::ReEncryptFrom | Operation::ReEncryptTo => "ReEncrypt".to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "kms:{self:?}")
@@ -152,12 +167,12 @@ impl fmt::Display for Operation {
 ///
 /// # Errors
 /// `NotFoundException`.
-pub(super) fn check_exists(key: &KeyRecord) -> Result<()> {
+pub(super) fn check_exists(key: &KeyRecord, naming: Naming<'_>) -> Result<()> {
     match key.destroyed {
         None => Ok(()),
         Some(date) => Err(Error::NotFound(format!(
             "Key '{}' does not exist: it was deleted on {}",
-            key.id.arn(),
+            naming.key(key.id),
             date.date()
         ))),
     }
@@ -167,12 +182,15 @@ pub(super) fn check_exists(key: &KeyRecord) -> Result<()> {
 ///
 /// # Errors
 /// `UnsupportedOperationException`, `DisabledException`, `KMSInvalidStateException`.
-pub(super) fn check_state(operation: Operation, key: &KeyRecord) -> Result<()> {
-    check_kind(operation, key)?;
+pub(super) fn check_state(operation: Operation, key: &KeyRecord, naming: Naming<'_>) -> Result<()> {
+    if let Some(reason) = forbidden_by_kind(operation, key) {
+        let arn = naming.key(key.id);
+        return Err(Error::Unsupported(format!("{arn} {reason} which is not valid for this operation.")));
+    }
     if operation.allowed_in(key.state) {
         return Ok(());
     }
-    let arn = key.id.arn();
+    let arn = naming.key(key.id);
     Err(match (operation, key.state) {
         (Operation::CancelKeyDeletion, _) => Error::InvalidState(format!("{arn} is not pending deletion.")),
         (_, KeyState::PendingDeletion) => Error::InvalidState(format!("{arn} is pending deletion.")),
@@ -181,41 +199,31 @@ pub(super) fn check_state(operation: Operation, key: &KeyRecord) -> Result<()> {
     })
 }
 
-/// Refuses what can never be done to a key of this kind, whatever its state.
-fn check_kind(operation: Operation, key: &KeyRecord) -> Result<()> {
+/// What about the key makes `operation` impossible for ever, whatever its state.
+fn forbidden_by_kind(operation: Operation, key: &KeyRecord) -> Option<String> {
     use Operation::*;
-    let arn = key.id.arn();
-    match operation {
-        DisableKeyRotation | EnableKeyRotation | GetKeyRotationStatus if key.origin == Origin::External => {
-            Err(Error::Unsupported(format!(
-                "{arn} origin is EXTERNAL which is not valid for this operation."
-            )))
+    let (origin, spec) = (key.origin, key.spec);
+    let (origin_fits, spec_fits) = match operation {
+        DisableKeyRotation | EnableKeyRotation | GetKeyRotationStatus => {
+            (origin == Origin::AwsKms, spec.is_symmetric())
         }
-        DisableKeyRotation | EnableKeyRotation | GetKeyRotationStatus | ListKeyRotations
-        | RotateKeyOnDemand
-            if !key.spec.is_symmetric() =>
-        {
-            Err(Error::Unsupported(format!(
-                "{arn} key spec is {} which is not valid for this operation.",
-                key.spec
-            )))
+        ListKeyRotations | RotateKeyOnDemand => (true, spec.is_symmetric()),
+        DeleteImportedKeyMaterial | GetParametersForImport | ImportKeyMaterial => {
+            (origin == Origin::External, true)
         }
-        DeleteImportedKeyMaterial | GetParametersForImport | ImportKeyMaterial
-            if key.origin != Origin::External =>
-        {
-            Err(Error::Unsupported(format!(
-                "{arn} origin is {} which is not valid for this operation.",
-                key.origin
-            )))
-        }
-        _ => Ok(()),
+        GetPublicKey => (true, spec.is_asymmetric()),
+        _ => (true, true),
+    };
+    match (origin_fits, spec_fits) {
+        (false, _) => Some(format!("origin is {origin}")),
+        (true, false) => Some(format!("key spec is {spec}")),
+        (true, true) => None,
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::arn::KeyId;
     use super::super::key::KeyManager;
     use super::super::spec::KeySpec;
     use super::*;
@@ -223,14 +231,16 @@ mod tests {
     use Operation::*;
 
     fn key(state: KeyState, origin: Origin, spec: KeySpec) -> KeyRecord {
-        let new = KeyRecord::new(KeyId::random(), KeyManager::Customer, time::OffsetDateTime::UNIX_EPOCH);
+        let new = KeyRecord::new(KeyManager::Customer, time::OffsetDateTime::UNIX_EPOCH);
         KeyRecord { state, origin, spec, ..new }
     }
 
     fn outcome(operation: Operation, key: &KeyRecord) -> &'static str {
-        check_state(operation, key).as_ref().map_or_else(Error::name, |()| OK)
+        check_state(operation, key, HERE).as_ref().map_or_else(Error::name, |()| OK)
     }
 
+    const HERE: Naming<'static> =
+        Naming { region: "eu-west-1", account: "111122223333", own_region: "local", anywhere: false };
     const OK: &str = "ok";
     const DIS: &str = "DisabledException";
     const INV: &str = "KMSInvalidStateException";
@@ -243,6 +253,7 @@ mod tests {
         (CancelKeyDeletion,                   [INV, INV, OK],  [INV, INV, OK,  INV]),
         (CreateAlias,                         [OK,  OK,  INV], [OK,  OK,  INV, OK]),
         (CreateGrant,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (Decapsulate,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
         (Decrypt,                             [OK,  DIS, INV], [OK,  DIS, INV, INV]),
         (DeleteAlias,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (DeleteImportedKeyMaterial,           [UNS, UNS, UNS], [OK,  OK,  OK,  OK]),
@@ -252,6 +263,7 @@ mod tests {
         (DisableKeyRotation,                  [OK,  DIS, INV], [UNS, UNS, UNS, UNS]),
         (EnableKey,                           [OK,  OK,  INV], [OK,  OK,  INV, INV]),
         (EnableKeyRotation,                   [OK,  DIS, INV], [UNS, UNS, UNS, UNS]),
+        (Encapsulate,                         [OK,  DIS, INV], [OK,  DIS, INV, INV]),
         (Encrypt,                             [OK,  DIS, INV], [OK,  DIS, INV, INV]),
         (GenerateDataKey,                     [OK,  DIS, INV], [OK,  DIS, INV, INV]),
         (GenerateDataKeyPair,                 [OK,  DIS, INV], [OK,  DIS, INV, INV]),
@@ -262,7 +274,7 @@ mod tests {
         (GetKeyPolicy,                        [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (GetKeyRotationStatus,                [OK,  OK,  OK],  [UNS, UNS, UNS, UNS]),
         (GetParametersForImport,              [UNS, UNS, UNS], [OK,  OK,  INV, OK]),
-        (GetPublicKey,                        [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (GetPublicKey,                        [UNS, UNS, UNS], [UNS, UNS, UNS, UNS]),
         (ImportKeyMaterial,                   [UNS, UNS, UNS], [OK,  OK,  INV, OK]),
         (ListAliases,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (ListGrants,                          [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
@@ -321,10 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn only_key_pairs_have_a_public_key() {
+        for spec in KeySpec::ALL {
+            let row = [Enabled, Disabled, PendingDeletion, PendingImport]
+                .map(|state| outcome(GetPublicKey, &key(state, Origin::External, *spec)));
+            let expected = if spec.is_asymmetric() { [OK, DIS, INV, INV] } else { [UNS; 4] };
+            assert_eq!(row, expected, "{spec}");
+        }
+    }
+
+    #[test]
     fn a_destroyed_key_does_not_exist() {
         let mut key = key(PendingDeletion, Origin::AwsKms, KeySpec::SymmetricDefault);
-        assert!(check_exists(&key).is_ok());
+        assert!(check_exists(&key, HERE).is_ok());
         key.destroyed = Some(time::OffsetDateTime::UNIX_EPOCH);
-        assert_eq!(check_exists(&key).unwrap_err().name(), "NotFoundException");
+        assert_eq!(check_exists(&key, HERE).unwrap_err().name(), "NotFoundException");
     }
 }

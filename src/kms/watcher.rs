@@ -1,6 +1,7 @@
 //! The thread that follows the keystore.
 
 use super::core::Core;
+use super::last_use::RECORDED_EVERY;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 /// How often deletion and rotation dates are looked at.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks for changes by other processes, deletes and rotates keys whose date has come. Stops when dropped.
+/// Looks for changes by other processes, deletes and rotates keys whose date has come, records when keys were used.
+/// Stops when dropped.
 pub(super) struct Watcher {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -20,12 +22,18 @@ impl Watcher {
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             let mut due_at = Instant::now();
+            let mut record_at = Instant::now() + RECORDED_EVERY;
             let mut complaint = String::new();
             loop {
                 let mut outcome = core.look().map_err(super::Error::from);
                 if outcome.is_ok() && Instant::now() >= due_at {
                     outcome = core.run_due();
+                    core.key_pairs.sweep();
                     due_at = Instant::now() + DUE_INTERVAL;
+                }
+                if outcome.is_ok() && Instant::now() >= record_at {
+                    outcome = core.record_uses(time::Duration::ZERO);
+                    record_at = Instant::now() + RECORDED_EVERY;
                 }
                 complain_once(&mut complaint, outcome);
                 if stopped.recv_timeout(poll) != Err(RecvTimeoutError::Timeout) {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod crypt;
+mod key_pairs;
 mod keys;
 mod keystore;
 mod prompt;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{OPERATOR, manage::key_id, show};
 use crate::{
     cli::{Failure, output},
-    kms::Kms,
+    kms::{Kms, Page},
 };
 
 /// Commands below `kmsfs key alias`.
@@ -70,7 +70,7 @@ fn done(alias: &str, target: Option<&str>, json: bool) -> Result<(), Failure> {
 
 fn list(kms: &Kms, key: Option<&str>, json: bool) -> Result<(), Failure> {
     let key = key.map(|key| key_id(kms, key)).transpose()?;
-    let aliases = kms.list_aliases(&OPERATOR, key.as_deref())?;
+    let aliases = kms.list_aliases(&OPERATOR, key.as_deref(), Page::whole())?.items;
     if json {
         let aliases: Vec<_> = aliases.iter().map(show::alias_json).collect();
         return output::json(&json!({ "Aliases": aliases }));

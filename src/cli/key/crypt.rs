@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cli::{Failure, output},
-    kms::{EncryptionContext, Kms, ReEncrypt},
+    kms::{EncryptionAlgorithm, EncryptionContext, Kms, ReEncrypt},
 };
 
 /// The encryption context of an operation.
@@ -49,6 +49,9 @@ pub struct EncryptArgs {
     /// Write binary instead of base64
     #[arg(long)]
     raw: bool,
+    /// How to encrypt [default: SYMMETRIC_DEFAULT; for RSA keys RSAES_OAEP_SHA_256]
+    #[arg(long, value_name = "ALGORITHM")]
+    algorithm: Option<EncryptionAlgorithm>,
 }
 
 /// Arguments of `kmsfs key decrypt`.
@@ -56,7 +59,7 @@ pub struct EncryptArgs {
 #[command(after_help = "\
 The plaintext comes out as it went in. A terminal gets it only if it is text.")]
 pub struct DecryptArgs {
-    /// Refuse ciphertexts of any other key
+    /// Refuse ciphertexts of any other key; needed for an RSA key, which its ciphertexts do not name
     key: Option<String>,
     #[command(flatten)]
     context: ContextArgs,
@@ -67,6 +70,9 @@ pub struct DecryptArgs {
     /// Read binary instead of base64
     #[arg(long)]
     raw: bool,
+    /// How it was encrypted [default: SYMMETRIC_DEFAULT; for RSA keys RSAES_OAEP_SHA_256]
+    #[arg(long, value_name = "ALGORITHM")]
+    algorithm: Option<EncryptionAlgorithm>,
 }
 
 /// Arguments of `kmsfs key re-encrypt`.
@@ -94,11 +100,12 @@ pub struct ReEncryptArgs {
 /// `kmsfs key encrypt`.
 pub fn encrypt(kms: &Kms, args: &EncryptArgs, json: bool) -> Result<(), Failure> {
     let plaintext = args.input.read()?;
-    let done = kms.encrypt(&OPERATOR, &args.key, &plaintext, &args.context.context())?;
+    let algorithm = algorithm(kms, Some(&args.key), args.algorithm)?;
+    let done = kms.encrypt(&OPERATOR, &args.key, algorithm, &plaintext, &args.context.context())?;
     if json {
         return output::json(&json!({
-            "CiphertextBlob": base64(&done.blob), "KeyId": done.key.arn(),
-            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "CiphertextBlob": base64(&done.blob), "KeyId": kms.key_arn(&OPERATOR, done.key),
+            "EncryptionAlgorithm": algorithm,
         }));
     }
     args.output.write_ciphertext(&done.blob, args.raw)
@@ -107,11 +114,13 @@ pub fn encrypt(kms: &Kms, args: &EncryptArgs, json: bool) -> Result<(), Failure>
 /// `kmsfs key decrypt`.
 pub fn decrypt(kms: &Kms, args: &DecryptArgs, json: bool) -> Result<(), Failure> {
     let ciphertext = args.input.read_ciphertext(args.raw)?;
-    let done = kms.decrypt(&OPERATOR, args.key.as_deref(), &ciphertext, &args.context.context())?;
+    let (key, context) = (args.key.as_deref(), args.context.context());
+    let algorithm = algorithm(kms, key, args.algorithm)?;
+    let done = kms.decrypt(&OPERATOR, key, algorithm, &ciphertext, &context)?;
     if json {
         return output::json(&json!({
-            "KeyId": done.key.arn(), "Plaintext": base64(done.plaintext.expose()),
-            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "KeyId": kms.key_arn(&OPERATOR, done.key), "Plaintext": base64(done.plaintext.expose()),
+            "EncryptionAlgorithm": algorithm,
         }));
     }
     args.output.write_plaintext(done.plaintext.expose())
@@ -120,9 +129,13 @@ pub fn decrypt(kms: &Kms, args: &DecryptArgs, json: bool) -> Result<(), Failure>
 /// `kmsfs key re-encrypt`.
 pub fn re_encrypt(kms: &Kms, args: &ReEncryptArgs, json: bool) -> Result<(), Failure> {
     let ciphertext = args.input.read_ciphertext(args.raw)?;
+    let source_algorithm = algorithm(kms, args.source_key.as_deref(), None)?;
+    let destination_algorithm = algorithm(kms, Some(&args.key), None)?;
     let request = ReEncrypt {
         blob: &ciphertext,
         source_key: args.source_key.as_deref(),
+        source_algorithm,
+        destination_algorithm,
         source_context: &context(&args.source_context),
         destination_key: &args.key,
         destination_context: &args.context.context(),
@@ -131,9 +144,24 @@ pub fn re_encrypt(kms: &Kms, args: &ReEncryptArgs, json: bool) -> Result<(), Fai
     let made = done.encrypted;
     if json {
         return output::json(&json!({
-            "CiphertextBlob": base64(&made.blob), "SourceKeyId": done.source_key.arn(), "KeyId": made.key.arn(),
-            "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT", "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "CiphertextBlob": base64(&made.blob), "SourceKeyId": kms.key_arn(&OPERATOR, done.source_key),
+            "KeyId": kms.key_arn(&OPERATOR, made.key), "SourceEncryptionAlgorithm": source_algorithm,
+            "DestinationEncryptionAlgorithm": destination_algorithm,
         }));
     }
     args.output.write_ciphertext(&made.blob, args.raw)
+}
+
+/// The algorithm that was asked for, or the best one of the key.
+fn algorithm(
+    kms: &Kms,
+    key: Option<&str>,
+    asked: Option<EncryptionAlgorithm>,
+) -> Result<EncryptionAlgorithm, Failure> {
+    let is_rsa = match (asked, key) {
+        (Some(asked), _) => return Ok(asked),
+        (None, Some(key)) => kms.describe_key(&OPERATOR, key)?.spec.is_rsa(),
+        (None, None) => false,
+    };
+    Ok(if is_rsa { EncryptionAlgorithm::RsaesOaepSha256 } else { EncryptionAlgorithm::SymmetricDefault })
 }

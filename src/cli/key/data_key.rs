@@ -60,7 +60,8 @@ pub fn generate(kms: &Kms, args: &DataKeyArgs, json: bool) -> Result<(), Failure
     let ciphertext = base64(&made.encrypted.blob);
     let plaintext = (!args.without_plaintext).then(|| base64(made.plaintext.expose()));
     if json {
-        let mut value = json!({ "CiphertextBlob": ciphertext, "KeyId": made.encrypted.key.arn() });
+        let mut value =
+            json!({ "CiphertextBlob": ciphertext, "KeyId": kms.key_arn(&OPERATOR, made.encrypted.key) });
         if let (Some(plaintext), Some(fields)) = (plaintext, value.as_object_mut()) {
             fields.insert("Plaintext".to_owned(), plaintext.into());
         }

@@ -8,7 +8,7 @@ use crate::{
         Exit, Failure, output,
         show::{date, timestamp},
     },
-    kms::{self, CreateKey, DELETION_DAYS_DEFAULT, Kms, check_alias_name},
+    kms::{self, CreateKey, DELETION_DAYS_DEFAULT, KeySpec, KeyUsage, Kms, Origin, Page, check_alias_name},
 };
 
 /// A command about one key.
@@ -30,6 +30,16 @@ pub struct CreateArgs {
     /// Put a label on it; repeat for more
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_pair)]
     tags: Vec<(String, String)>,
+    /// What kind of key it is, as in RSA_4096; only SYMMETRIC_DEFAULT serves volumes
+    #[arg(long, value_name = "SPEC", default_value_t = KeySpec::SymmetricDefault)]
+    spec: KeySpec,
+    /// What it is for: ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC, KEY_AGREEMENT or ENCAPSULATE_DECAPSULATE;
+    /// needed where the spec leaves a choice
+    #[arg(long, value_name = "USAGE")]
+    usage: Option<KeyUsage>,
+    /// EXTERNAL for a key whose material is imported
+    #[arg(long, value_name = "ORIGIN", default_value_t = Origin::AwsKms)]
+    origin: Origin,
 }
 
 /// Arguments of `kmsfs key update-description`.
@@ -90,13 +100,23 @@ pub fn changed(
 pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
     if let Some(alias) = &args.alias {
         check_alias_name(alias)?;
-        if kms.list_aliases(&OPERATOR, None)?.iter().any(|taken| taken.name == *alias) {
+        if kms.list_aliases(&OPERATOR, None, Page::whole())?.items.iter().any(|taken| taken.name == *alias) {
             return Err(Failure::new(Exit::Refused, format_args!("{alias} exists already"))
                 .named("AlreadyExistsException")
                 .hint("Choose another alias, or point it to another key with `kmsfs key alias update`."));
         }
     }
-    let request = CreateKey { description: args.description.clone(), tags: tags(&args.tags) };
+    let only = match args.spec.usages() {
+        [usage] => Some(*usage),
+        _ => None,
+    };
+    let request = CreateKey {
+        description: args.description.clone(),
+        tags: tags(&args.tags),
+        spec: args.spec,
+        usage: args.usage.or(only),
+        origin: args.origin,
+    };
     let metadata = kms.create_key(&OPERATOR, request)?;
     if let Some(alias) = &args.alias {
         kms.create_alias(&OPERATOR, alias, &metadata.id.to_string()).map_err(|err| {
@@ -111,8 +131,8 @@ pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
 
 /// `kmsfs key list`.
 pub fn list(kms: &Kms, json: bool) -> Result<(), Failure> {
-    let keys = kms.list_keys(&OPERATOR)?;
-    let aliases = kms.list_aliases(&OPERATOR, None)?;
+    let keys = kms.list_keys(&OPERATOR, Page::whole())?.items;
+    let aliases = kms.list_aliases(&OPERATOR, None, Page::whole())?.items;
     if json {
         let keys: Vec<_> =
             keys.iter().map(|key| json!({ "KeyId": key.id.to_string(), "KeyArn": key.arn })).collect();
@@ -128,6 +148,7 @@ pub fn list(kms: &Kms, json: bool) -> Result<(), Failure> {
                 .collect();
             vec![
                 key.id.to_string(),
+                key.spec.to_string(),
                 show::state(key),
                 date(key.created),
                 names.join(" "),
@@ -135,15 +156,15 @@ pub fn list(kms: &Kms, json: bool) -> Result<(), Failure> {
             ]
         })
         .collect();
-    output::table(&["KEY", "STATE", "CREATED", "ALIASES", "DESCRIPTION"], rows)
+    output::table(&["KEY", "SPEC", "STATE", "CREATED", "ALIASES", "DESCRIPTION"], rows)
 }
 
 /// `kmsfs key describe`.
 pub fn describe(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
     let metadata = kms.describe_key(&OPERATOR, &args.key)?;
     let id = metadata.id.to_string();
-    let tags = kms.list_resource_tags(&OPERATOR, &id)?;
-    let aliases = kms.list_aliases(&OPERATOR, Some(&id))?;
+    let tags = kms.list_resource_tags(&OPERATOR, &id, Page::whole())?.items;
+    let aliases = kms.list_aliases(&OPERATOR, Some(&id), Page::whole())?.items;
     if json {
         return output::json(&json!({
             "KeyMetadata": show::metadata_json(&metadata),
@@ -152,6 +173,18 @@ pub fn describe(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
         }));
     }
     show::describe(&metadata, &tags, &aliases)
+}
+
+/// `kmsfs key last-usage`.
+pub fn last_usage(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
+    let history = kms.key_last_usage(&OPERATOR, &key_id(kms, &args.key)?)?;
+    if json {
+        return output::json(&show::last_usage_json(&kms.key_arn(&OPERATOR, history.key), &history));
+    }
+    match history.last_use {
+        Some(last) => output::line(format_args!("{}  {}", date(last.at), last.operation.name())),
+        None => output::line(format_args!("never used")),
+    }
 }
 
 /// `kmsfs key update-description`.
@@ -172,7 +205,7 @@ pub fn enable(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
 /// `kmsfs key schedule-deletion`.
 pub fn schedule_deletion(kms: &Kms, args: &DeletionArgs, json: bool) -> Result<(), Failure> {
     let id = key_id(kms, &args.key)?;
-    let due = kms.schedule_key_deletion(&OPERATOR, &id, args.days)?;
+    let due = kms.schedule_key_deletion(&OPERATOR, &id, args.days)?.date;
     let metadata = kms.describe_key(&OPERATOR, &id)?;
     if json {
         return output::json(&json!({
@@ -193,9 +226,9 @@ pub fn schedule_deletion(kms: &Kms, args: &DeletionArgs, json: bool) -> Result<(
 /// `kmsfs key cancel-deletion`.
 pub fn cancel_deletion(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
     let id = key_id(kms, &args.key)?;
-    kms.cancel_key_deletion(&OPERATOR, &id)?;
+    let kept = kms.cancel_key_deletion(&OPERATOR, &id)?;
     if json {
-        return output::json(&json!({ "KeyId": kms.describe_key(&OPERATOR, &id)?.arn }));
+        return output::json(&json!({ "KeyId": kms.key_arn(&OPERATOR, kept) }));
     }
     output::note(format_args!(
         "{} is kept, and disabled. To use it: kmsfs key enable {}",

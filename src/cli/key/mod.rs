@@ -4,8 +4,11 @@
 //! nothing, the key and its state.
 
 mod alias;
+mod asymmetric;
 mod crypt;
 mod data_key;
+mod import;
+mod mac;
 mod manage;
 mod rotation;
 mod show;
@@ -22,11 +25,12 @@ const OPERATOR: Call<'static> = Call::operator();
 
 /// The groups of `kmsfs key --help`.
 pub const GROUPS: &[super::help::Group] = &[
-    ("Keys", &["create", "list", "describe", "update-description"]),
+    ("Keys", &["create", "list", "describe", "last-usage", "update-description"]),
     ("Switching", &["disable", "enable", "schedule-deletion", "cancel-deletion"]),
-    ("Key material", &["rotate", "rotation"]),
+    ("Key material", &["rotate", "rotation", "import-parameters", "import", "delete-material"]),
     ("Names and labels", &["alias", "tag", "untag"]),
-    ("Using a key", &["encrypt", "decrypt", "re-encrypt", "generate-data-key", "random"]),
+    ("Encrypting", &["encrypt", "decrypt", "re-encrypt", "generate-data-key", "random"]),
+    ("Signing and agreeing", &["public-key", "sign", "verify", "mac", "verify-mac", "derive-shared-secret"]),
 ];
 
 const ABOUT_KEYS: &str = "\
@@ -34,7 +38,8 @@ A KEY is a key id, a key ARN, an alias (alias/work) or an alias ARN.
 
 The key alias/kmsfs/default is made and used by the filesystem alone. The list
 shows it, but nobody can encrypt or decrypt with it, disable it or delete it.
-Create a key of your own for that.
+Create a key of your own for that. alias/kmsfs/owned is such a key too, which
+no list shows.
 
 A mount that uses the same keystore notices every change within a second.";
 
@@ -56,6 +61,8 @@ enum Command {
     List,
     /// Show everything about a key but its material
     Describe(manage::KeyArg),
+    /// Show when a key was last used, and for what
+    LastUsage(manage::KeyArg),
     /// Change a key's description
     UpdateDescription(manage::DescriptionArgs),
     /// Switch a key off: what it protects stops opening within a second
@@ -71,6 +78,12 @@ enum Command {
     /// Rotate a key by the calendar, or show its rotations
     #[command(subcommand)]
     Rotation(rotation::Command),
+    /// Get a public key to wrap key material with, good for 24 hours
+    ImportParameters(import::ParametersArgs),
+    /// Import key material that was wrapped so
+    Import(import::ImportArgs),
+    /// Delete imported key material; the key cannot be used until it is imported again
+    DeleteMaterial(import::DeleteArgs),
     /// Make, move, delete and list aliases
     #[command(subcommand)]
     Alias(alias::Command),
@@ -88,6 +101,18 @@ enum Command {
     GenerateDataKey(data_key::DataKeyArgs),
     /// Print random bytes
     Random(data_key::RandomArgs),
+    /// Print a key pair's public key
+    PublicKey(asymmetric::PublicKeyArgs),
+    /// Sign up to 4096 bytes, or a digest
+    Sign(asymmetric::SignArgs),
+    /// Verify a signature
+    Verify(asymmetric::VerifyArgs),
+    /// Compute the MAC of up to 4096 bytes
+    Mac(mac::MacArgs),
+    /// Verify a MAC
+    VerifyMac(mac::VerifyMacArgs),
+    /// Agree on a secret with the owner of another key pair
+    DeriveSharedSecret(asymmetric::DeriveArgs),
 }
 
 /// Opens the keystore and runs the command.
@@ -101,6 +126,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Create(args) => manage::create(&kms, args, json),
         Command::List => manage::list(&kms, json),
         Command::Describe(args) => manage::describe(&kms, args, json),
+        Command::LastUsage(args) => manage::last_usage(&kms, args, json),
         Command::UpdateDescription(args) => manage::update_description(&kms, args, json),
         Command::Disable(args) => manage::disable(&kms, args, json),
         Command::Enable(args) => manage::enable(&kms, args, json),
@@ -108,6 +134,9 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::CancelDeletion(args) => manage::cancel_deletion(&kms, args, json),
         Command::Rotate(args) => rotation::rotate(&kms, args, json),
         Command::Rotation(command) => rotation::run(&kms, command, json),
+        Command::ImportParameters(args) => import::parameters(&kms, args, json),
+        Command::Import(args) => import::import(&kms, args, json),
+        Command::DeleteMaterial(args) => import::delete(&kms, args, json),
         Command::Alias(command) => alias::run(&kms, command, json),
         Command::Tag(args) => tag::tag(&kms, args, json),
         Command::Untag(args) => tag::untag(&kms, args, json),
@@ -116,5 +145,11 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::ReEncrypt(args) => crypt::re_encrypt(&kms, args, json),
         Command::GenerateDataKey(args) => data_key::generate(&kms, args, json),
         Command::Random(args) => data_key::random(&kms, args, json),
+        Command::PublicKey(args) => asymmetric::public_key(&kms, args, json),
+        Command::Sign(args) => asymmetric::sign(&kms, args, json),
+        Command::Verify(args) => asymmetric::verify(&kms, args, json),
+        Command::Mac(args) => mac::generate(&kms, args, json),
+        Command::VerifyMac(args) => mac::verify(&kms, args, json),
+        Command::DeriveSharedSecret(args) => asymmetric::derive(&kms, args, json),
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::{Failure, output, show::date},
-    kms::{Kms, ROTATION_DAYS_DEFAULT},
+    kms::{Kms, Origin, Page, ROTATION_DAYS_DEFAULT},
 };
 
 /// Commands below `kmsfs key rotation`.
@@ -39,7 +39,7 @@ pub enum Command {
 /// `kmsfs key rotate`.
 pub fn rotate(kms: &Kms, args: &KeyArg, json: bool) -> Result<(), Failure> {
     let id = key_id(kms, &args.key)?;
-    let version = kms.rotate_key_on_demand(&OPERATOR, &id)?;
+    let version = kms.rotate_key_on_demand(&OPERATOR, &id)?.version;
     if json {
         return output::json(&json!({ "KeyId": id, "Version": version }));
     }
@@ -64,12 +64,17 @@ pub fn run(kms: &Kms, command: &Command, json: bool) -> Result<(), Failure> {
 fn status(kms: &Kms, key: &str, json: bool) -> Result<(), Failure> {
     let metadata = kms.describe_key(&OPERATOR, key)?;
     let id = metadata.id.to_string();
-    let status = kms.key_rotation_status(&OPERATOR, &id)?;
-    let versions = kms.list_key_rotations(&OPERATOR, &id)?;
+    // A key whose material is imported has no calendar, and rotates on demand all the same.
+    let status = match metadata.origin {
+        Origin::AwsKms => Some(kms.key_rotation_status(&OPERATOR, &id)?),
+        Origin::External => None,
+    };
+    let schedule = status.and_then(|status| status.schedule);
+    let versions = kms.list_key_rotations(&OPERATOR, &id, true, Page::whole())?.items;
     if json {
-        return output::json(&show::rotation_json(&metadata, &status, &versions));
+        return output::json(&show::rotation_json(&metadata, schedule.as_ref(), &versions));
     }
-    match &status.schedule {
+    match &schedule {
         Some(schedule) => output::line(format_args!(
             "Automatic rotation every {} days, next on {}",
             schedule.period_days,
@@ -80,8 +85,15 @@ fn status(kms: &Kms, key: &str, json: bool) -> Result<(), Failure> {
     let rows = versions
         .iter()
         .map(|version| {
-            vec![version.version.to_string(), date(version.created), format!("{:?}", version.rotation)]
+            let material = &version.material;
+            let there = if material.is_present() { "" } else { "to be imported" };
+            vec![
+                material.version.to_string(),
+                date(material.created),
+                format!("{:?}", material.rotation),
+                there.to_owned(),
+            ]
         })
         .collect();
-    output::table(&["VERSION", "MADE", "WHY"], rows)
+    output::table(&["VERSION", "MADE", "WHY", "MATERIAL"], rows)
 }

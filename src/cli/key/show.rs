@@ -2,12 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::stdio::base64;
+
 use crate::{
     cli::{
         Failure, output,
         show::{date, timestamp},
     },
-    kms::{AliasEntry, KeyManager, KeyMetadata, KeyState, MaterialInfo, RotationStatus, RotationType, Tag},
+    kms::{
+        AliasEntry, KeyManager, KeyMetadata, KeyState, KeyUsageHistory, PublicKeyOf, RotationEntry,
+        RotationSchedule, RotationType, Tag,
+    },
 };
 
 /// A key's state as AWS KMS writes it.
@@ -39,15 +44,48 @@ pub fn metadata_json(key: &KeyMetadata) -> Value {
         "KeyUsage": key.usage,
         "KeyState": state_name(key.state),
         "Origin": key.origin,
+        "AWSAccountId": key.account,
+        "CustomerMasterKeySpec": key.spec,
         "KeyManager": match key.manager { KeyManager::Customer => "CUSTOMER", KeyManager::Service | KeyManager::Owned => "AWS" },
         "KeySpec": key.spec,
-        "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"],
         "MultiRegion": false,
     });
-    if let (Some(due), Some(fields)) = (key.deletion_date, value.as_object_mut()) {
-        fields.insert("DeletionDate".to_owned(), timestamp(due).into());
-    }
+    let mut add = |name: &str, field: Value| {
+        let is_empty = field.is_null() || field.as_array().is_some_and(Vec::is_empty);
+        if let (false, Some(fields)) = (is_empty, value.as_object_mut()) {
+            fields.insert(name.to_owned(), field);
+        }
+    };
+    add("DeletionDate", json!(key.deletion_date.map(timestamp)));
+    add("ExpirationModel", json!(key.expiration));
+    add("ValidTo", json!(key.valid_to.map(timestamp)));
+    add("CurrentKeyMaterialId", json!(key.current_material_id));
+    add("EncryptionAlgorithms", json!(key.encryption_algorithms()));
+    add("SigningAlgorithms", json!(key.signing_algorithms()));
+    add("MacAlgorithms", json!(key.mac_algorithm().as_slice()));
+    add("KeyAgreementAlgorithms", json!(key.key_agreement_algorithms()));
+    add("EncapsulationAlgorithms", json!(key.encapsulation_algorithms()));
     value
+}
+
+/// `GetPublicKey`.
+pub fn public_key_json(public: &PublicKeyOf) -> Value {
+    let key = &public.metadata;
+    json!({
+        "KeyId": key.arn, "PublicKey": base64(&public.spki), "KeySpec": key.spec, "KeyUsage": key.usage,
+        "CustomerMasterKeySpec": key.spec, "EncryptionAlgorithms": key.encryption_algorithms(),
+        "SigningAlgorithms": key.signing_algorithms(), "KeyAgreementAlgorithms": key.key_agreement_algorithms(),
+    })
+}
+
+/// `GetKeyLastUsage`.
+pub fn last_usage_json(arn: &str, history: &KeyUsageHistory) -> Value {
+    let last = history.last_use.map_or_else(
+        || json!({}),
+        |last| json!({ "Operation": last.operation.name(), "Timestamp": timestamp(last.at) }),
+    );
+    let created = timestamp(history.created);
+    json!({ "KeyId": arn, "KeyLastUsage": last, "TrackingStartDate": created, "KeyCreationDate": created })
 }
 
 /// An entry of `ListAliases`.
@@ -59,25 +97,32 @@ pub fn alias_json(alias: &AliasEntry) -> Value {
 }
 
 /// `GetKeyRotationStatus`, with the entries of `ListKeyRotations`.
-pub fn rotation_json(key: &KeyMetadata, status: &RotationStatus, versions: &[MaterialInfo]) -> Value {
+pub fn rotation_json(
+    key: &KeyMetadata,
+    schedule: Option<&RotationSchedule>,
+    versions: &[RotationEntry],
+) -> Value {
     let rotations: Vec<_> = versions
         .iter()
         .map(|version| {
-            let why = match version.rotation {
+            let material = &version.material;
+            let why = match material.rotation {
                 RotationType::Initial => "INITIAL",
                 RotationType::Automatic => "AUTOMATIC",
                 RotationType::OnDemand => "ON_DEMAND",
+                RotationType::Pending => "PENDING",
             };
             json!({
-                "KeyId": key.arn, "Version": version.version,
-                "RotationDate": timestamp(version.created), "RotationType": why,
+                "KeyId": key.arn, "Version": material.version, "KeyMaterialId": material.id,
+                "RotationDate": timestamp(material.created), "RotationType": why,
+                "ImportState": if material.is_present() { "IMPORTED" } else { "PENDING_IMPORT" },
             })
         })
         .collect();
     let mut value = json!({
-        "KeyId": key.arn, "KeyRotationEnabled": status.schedule.is_some(), "Rotations": rotations,
+        "KeyId": key.arn, "KeyRotationEnabled": schedule.is_some(), "Rotations": rotations,
     });
-    if let (Some(schedule), Some(fields)) = (&status.schedule, value.as_object_mut()) {
+    if let (Some(schedule), Some(fields)) = (schedule, value.as_object_mut()) {
         fields.insert("RotationPeriodInDays".to_owned(), schedule.period_days.into());
         fields.insert("NextRotationDate".to_owned(), timestamp(schedule.next).into());
     }
@@ -90,6 +135,8 @@ pub fn describe(key: &KeyMetadata, tags: &[Tag], aliases: &[AliasEntry]) -> Resu
     let mut rows = vec![
         ("Key", key.id.to_string()),
         ("ARN", key.arn.clone()),
+        ("Spec", key.spec.to_string()),
+        ("Usage", key.usage.to_string()),
         ("State", state_name(key.state).to_owned()),
         ("Aliases", names.join(" ")),
         ("Description", key.description.clone()),
@@ -101,7 +148,14 @@ pub fn describe(key: &KeyMetadata, tags: &[Tag], aliases: &[AliasEntry]) -> Resu
             },
         ),
         ("Created", date(key.created)),
-        ("Key material", format!("version {}", key.current_material)),
+        (
+            "Key material",
+            match (key.current_material, key.valid_to) {
+                (0, _) => "none: import it".to_owned(),
+                (version, None) => format!("version {version}"),
+                (version, Some(date)) => format!("version {version}, until {}", self::date(date)),
+            },
+        ),
     ];
     if let Some(due) = key.deletion_date {
         rows.push(("Destroyed on", date(due)));

@@ -65,8 +65,7 @@ impl Input {
         if raw {
             return Ok(data.to_vec());
         }
-        let text: Vec<u8> = data.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        STANDARD.decode(text).map_err(|_| {
+        decode(&data).ok_or_else(|| {
             Failure::new(Exit::Refused, "the ciphertext is not base64")
                 .hint("If it is binary, as from `kmsfs key encrypt --raw`, say --raw.")
         })
@@ -94,6 +93,23 @@ impl Output {
         self.write(format!("{}\n", STANDARD.encode(data)).as_bytes())
     }
 
+    /// Writes bytes that are no text.
+    ///
+    /// # Errors
+    /// The output cannot be written, or is a terminal.
+    pub fn write_binary(&self, data: &[u8]) -> Result<(), Failure> {
+        self.refuse_terminal(data, "the result is binary")?;
+        self.write(data)
+    }
+
+    /// Writes text of ours.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn write_text(&self, text: &str) -> Result<(), Failure> {
+        self.write(text.as_bytes())
+    }
+
     /// Writes a plaintext as it is. Text may go to a terminal, since that is why people decrypt there;
     /// bytes that could steer the terminal may not.
     ///
@@ -117,13 +133,70 @@ impl Output {
 
     fn write(&self, data: &[u8]) -> Result<(), Failure> {
         match &self.file {
-            Some(path) if path != Path::new("-") => {
-                let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
-                file.and_then(|mut file| file.write_all(data)).map_err(|err| Failure::io("write", path, &err))
-            }
+            Some(path) if path != Path::new("-") => write_file(path, data),
             _ => output::bytes(data),
         }
     }
+}
+
+/// Writes a file that its owner alone can read.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_file(path: &Path, data: &[u8]) -> Result<(), Failure> {
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(data)).map_err(|err| Failure::io("write", path, &err))
+}
+
+/// Reads a small file: raw bytes, or base64.
+///
+/// # Errors
+/// It cannot be read, or is not base64.
+pub fn read_file(path: &Path, raw: bool) -> Result<Vec<u8>, Failure> {
+    let data = Input { file: Some(path.to_owned()) }.read()?;
+    if raw {
+        return Ok(data.to_vec());
+    }
+    decode(&data).ok_or_else(|| {
+        Failure::new(Exit::Refused, format_args!("{} is not base64", path.display()))
+            .hint("If it is binary, say --raw.")
+    })
+}
+
+/// Reads a small file: PEM (RFC 7468) with one object, or what would be inside of it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    let data = read_file(path, true)?;
+    let inside = str::from_utf8(&data).ok().and_then(|text| {
+        let (_, rest) = text.split_once("-----BEGIN ")?;
+        let (_, rest) = rest.split_once("-----")?;
+        let (inside, _) = rest.split_once("-----END ")?;
+        decode(inside.as_bytes())
+    });
+    Ok(inside.unwrap_or(data))
+}
+
+/// `der` as PEM (RFC 7468).
+pub fn write_pem(label: &str, der: &[u8]) -> String {
+    let text = base64(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
+}
+
+/// Base64 with white space anywhere.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    STANDARD.decode(text).ok()
 }
 
 /// Printable UTF-8 with line breaks and tabs.
@@ -139,7 +212,22 @@ pub fn base64(data: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_text;
+    use super::{is_text, read_pem, write_pem};
+
+    #[test]
+    fn pem_reads_back_and_der_stays_der() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key");
+        for length in [0, 1, 47, 48, 49, 200] {
+            let der: Vec<u8> = (0..length).collect();
+            let pem = write_pem("PUBLIC KEY", &der);
+            assert!(pem.lines().all(|line| line.len() <= 64), "{pem}");
+            std::fs::write(&path, format!("a comment\n{pem}")).expect("written");
+            assert_eq!(read_pem(&path).expect("read"), der);
+            std::fs::write(&path, &der).expect("written");
+            assert_eq!(read_pem(&path).expect("read"), der);
+        }
+    }
 
     #[test]
     fn text_cannot_steer_a_terminal() {

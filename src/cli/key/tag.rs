@@ -36,7 +36,7 @@ pub fn tags(pairs: &[(String, String)]) -> Vec<Tag> {
 
 /// `kmsfs key tag`.
 pub fn tag(kms: &Kms, args: &TagArgs, json: bool) -> Result<(), Failure> {
-    changed(kms, &args.key, json, |id| kms.tag_resource(&OPERATOR, id, tags(&args.tags)))
+    changed(kms, &args.key, json, |id| kms.tag_resource(&OPERATOR, id, &tags(&args.tags)))
 }
 
 /// `kmsfs key untag`.

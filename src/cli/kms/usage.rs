@@ -14,7 +14,7 @@ use super::log::LogArgs;
 use crate::{
     cli::{Exit, Failure, Global, access, output, secret::UnlockArgs, show},
     kms::{
-        Call, Kms,
+        Call, Kms, Page,
         usage::{Bill, By, Ledger, Line, Month, Prices},
     },
 };
@@ -114,7 +114,7 @@ fn prices(path: Option<&Path>) -> Result<Prices, Failure> {
 
 /// The first alias of each key, by the key's id.
 fn names(kms: &Kms) -> Result<HashMap<String, String>, Failure> {
-    let aliases = kms.list_aliases(&Call::operator(), None)?;
+    let aliases = kms.list_aliases(&Call::operator(), None, Page::whole())?.items;
     Ok(aliases.into_iter().rev().map(|alias| (alias.target.to_string(), alias.name)).collect())
 }
 

@@ -30,7 +30,7 @@ pub use slots::{SlotInfo, SlotKind, Unlock};
 
 pub(super) use cmk::Entry;
 pub(super) use database::Mark;
-pub(super) use material::NewMaterial;
+pub(super) use material::{Material, NewMaterial};
 pub(super) use record::{RecordKey, Stored};
 pub(super) use rows::{Item, Rows, Write};
 pub(super) use seal::{Manifest, RowDigest};

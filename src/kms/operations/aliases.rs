@@ -1,15 +1,18 @@
 //! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
 
-use super::check;
+use super::{check, no_invalid_arn};
 use crate::kms::Kms;
-use crate::kms::arn::{KeyRef, alias_arn, check_alias_name};
+use crate::kms::arn::{Naming, check_alias_name};
 use crate::kms::authorize::{Facts, authorize};
 use crate::kms::call::Call;
 use crate::kms::error::{Error, Result};
 use crate::kms::key::{AliasDates, AliasEntry, KeyRecord};
 use crate::kms::keystore::Entry;
+use crate::kms::page::{self, Listed, Page};
 use crate::kms::state::{Operation, check_exists};
 use crate::kms::table::{Draft, Table};
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// Most aliases of one key.
 const ALIASES_MAX: usize = 50;
@@ -18,51 +21,70 @@ impl Kms {
     /// CreateAlias: `name`, which begins with `alias/`, points to `target`, a key id or key ARN.
     ///
     /// # Errors
-    /// `AlreadyExistsException`, `InvalidAliasNameException`, `NotFoundException`,
+    /// `AlreadyExistsException`, `InvalidAliasNameException`, `ValidationException`, `NotFoundException`,
     /// `KMSInvalidStateException`, `LimitExceededException`, `AccessDeniedException`.
     pub fn create_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
-        self.change_key(call, Operation::CreateAlias, target, &Facts::default(), |draft, record| {
+        let facts = Facts { alias: Some(name), ..Facts::default() };
+        let operation = Operation::CreateAlias;
+        let created = self.change_key(call, operation, target, &facts, |draft, naming, record| {
             if draft.table.alias(name).is_some() {
                 return Err(Error::AlreadyExists(format!(
                     "An alias with the name {} already exists",
-                    alias_arn(name)
+                    naming.alias(name)
                 )));
             }
             let dates = AliasDates { created: draft.now, updated: draft.now };
-            attach(draft, record, name, dates)
-        })
+            attach(draft, naming, record, name, dates)
+        });
+        created.map_err(no_invalid_arn)
     }
 
-    /// UpdateAlias: `name` points to `target` from now on.
+    /// UpdateAlias: `name` points to `target` from now on, a key of the same kind: who uses the alias must not meet
+    /// another one.
     ///
     /// # Errors
     /// `NotFoundException` if either does not exist, otherwise as [`Kms::create_alias`].
     pub fn update_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
-        self.change_key(call, Operation::UpdateAlias, target, &Facts::default(), |draft, record| {
-            let source = owner(draft.table, name)?;
+        let facts = Facts { alias: Some(name), ..Facts::default() };
+        let operation = Operation::UpdateAlias;
+        let updated = self.change_key(call, operation, target, &facts, |draft, naming, record| {
+            let source = owner(draft.table, naming, name)?;
             // The key that loses its alias may be in any state.
-            check_exists(&source.record)?;
-            authorize(draft.table, call, Operation::UpdateAlias, Some(source), &Facts::default())?;
+            check_exists(&source.record, naming)?;
+            authorize(draft.table, call, operation, Some(source), &facts)?;
             if source.record.id == record.id {
                 return Ok(());
+            }
+            if kind(&source.record) != kind(&record) {
+                return Err(Error::Validation(format!(
+                    "Alias {} cannot move from {} to {}: they differ in type or key usage.",
+                    naming.alias(name),
+                    naming.key(source.record.id),
+                    naming.key(record.id)
+                )));
             }
             let mut source = source.record.clone();
             let created = source.aliases.remove(name).map_or(draft.now, |dates| dates.created);
             draft.put(source);
-            attach(draft, record, name, AliasDates { created, updated: draft.now })
-        })
+            attach(draft, naming, record, name, AliasDates { created, updated: draft.now })
+        });
+        updated.map_err(no_invalid_arn)
     }
 
     /// DeleteAlias. The key stays.
     ///
     /// # Errors
-    /// `NotFoundException`, `AccessDeniedException`.
+    /// `ValidationException`, `NotFoundException`, `AccessDeniedException`.
     pub fn delete_alias(&self, call: &Call<'_>, name: &str) -> Result<()> {
+        if !name.starts_with("alias/") {
+            return check_alias_name(name);
+        }
+        let facts = Facts { alias: Some(name), ..Facts::default() };
         self.core.change(|draft| {
-            let entry = owner(draft.table, name)?;
-            check(draft.table, call, Operation::DeleteAlias, entry, &Facts::default())?;
+            let entry = owner(draft.table, draft.table.naming(call), name)?;
+            check(draft.table, call, Operation::DeleteAlias, entry, &facts)?;
             let mut record = entry.record.clone();
             record.aliases.remove(name);
             draft.put(record);
@@ -70,29 +92,47 @@ impl Kms {
         })
     }
 
-    /// ListAliases, by name: of all keys, or of the one that `key`, a key id or key ARN, names.
+    /// ListAliases, by name: of all keys but owned ones, or of the one that `key`, a key id or key ARN, names.
     ///
     /// # Errors
-    /// `NotFoundException`.
-    pub fn list_aliases(&self, call: &Call<'_>, key: Option<&str>) -> Result<Vec<AliasEntry>> {
-        let mut aliases = match key {
-            Some(key) => {
-                self.view_key(call, Operation::ListAliases, key, |record| entries(record).collect())?
-            }
-            None => {
-                let table = self.core.table()?;
-                authorize(&table, call, Operation::ListAliases, None, &Facts::default())?;
-                table.entries().flat_map(|entry| entries(&entry.record)).collect::<Vec<_>>()
-            }
+    /// `NotFoundException`, `InvalidArnException`, `InvalidMarkerException`, `AccessDeniedException`.
+    pub fn list_aliases(
+        &self,
+        call: &Call<'_>,
+        key: Option<&str>,
+        page: Page<'_>,
+    ) -> Result<Listed<AliasEntry>> {
+        let table = self.core.table()?;
+        let naming = table.naming(call);
+        let operation = Operation::ListAliases;
+        let Some(key) = key else {
+            authorize(&table, call, operation, None, &Facts::default())?;
+            return page::paginate(page::ALIASES, page, |after: Option<String>| {
+                let listed =
+                    table.aliases_after(after.as_deref()).filter(|(_, entry)| entry.record.is_listed());
+                Ok(listed.map(|(name, entry)| (name.to_owned(), alias_entry(naming, name, &entry.record))))
+            });
         };
-        aliases.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(aliases)
+        let entry = table.find_id(call, naming.parse_id(key)?)?;
+        check(&table, call, operation, entry, &Facts::default())?;
+        page::paginate(page::ALIASES, page, |after: Option<String>| {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let names = entry.record.aliases.range((from, Bound::Unbounded)).map(|(name, _)| name);
+            Ok(names.map(|name| (name.clone(), alias_entry(naming, name, &entry.record))))
+        })
     }
 }
 
-fn attach(draft: &mut Draft<'_>, mut record: KeyRecord, name: &str, dates: AliasDates) -> Result<()> {
+fn attach(
+    draft: &mut Draft<'_>,
+    naming: Naming<'_>,
+    mut record: KeyRecord,
+    name: &str,
+    dates: AliasDates,
+) -> Result<()> {
     if record.aliases.len() >= ALIASES_MAX {
-        return Err(Error::LimitExceeded(format!("{} has {ALIASES_MAX} aliases already", record.id.arn())));
+        let arn = naming.key(record.id);
+        return Err(Error::LimitExceeded(format!("{arn} has {ALIASES_MAX} aliases already")));
     }
     record.aliases.insert(name.to_owned(), dates);
     draft.put(record);
@@ -100,19 +140,24 @@ fn attach(draft: &mut Draft<'_>, mut record: KeyRecord, name: &str, dates: Alias
 }
 
 /// The key that has the alias.
-fn owner<'a>(table: &'a Table, name: &str) -> Result<&'a Entry> {
-    match KeyRef::parse(name) {
-        Ok(KeyRef::Alias(alias)) if alias == name => Ok(table.find(name)?),
-        _ => Err(Error::Validation(format!("'{name}' is not an alias name"))),
-    }
+fn owner<'a>(table: &'a Table, naming: Naming<'_>, name: &str) -> Result<&'a Arc<Entry>> {
+    let entry = table.alias(name).and_then(|id| table.get(id));
+    entry.ok_or_else(|| Error::NotFound(format!("Alias {} is not found.", naming.alias(name))))
 }
 
-fn entries(record: &KeyRecord) -> impl Iterator<Item = AliasEntry> {
-    record.aliases.iter().map(|(name, dates)| AliasEntry {
-        name: name.clone(),
-        arn: alias_arn(name),
+/// What two keys must have in common for an alias to move between them: whether they are symmetric, HMAC keys or key
+/// pairs, and their usage.
+fn kind(record: &KeyRecord) -> impl PartialEq + use<> {
+    (record.spec.is_symmetric(), record.spec.is_asymmetric(), record.usage)
+}
+
+fn alias_entry(naming: Naming<'_>, name: &str, record: &KeyRecord) -> AliasEntry {
+    let dates = record.aliases.get(name).expect("the table takes its aliases from the records");
+    AliasEntry {
+        name: name.to_owned(),
+        arn: naming.alias(name),
         target: record.id,
         created: dates.created,
         updated: dates.updated,
-    })
+    }
 }

@@ -4,46 +4,63 @@
 //! key take a key id, key ARN, alias name or alias ARN; operations that change one take a key id or key ARN.
 //! Who may do what is in `authorize`, what the state and kind of a key allow in `state`.
 
+mod agreement;
 mod aliases;
 mod credentials;
-mod cryptographic;
+mod data_keys;
+mod encapsulation;
+mod encryption;
+mod import;
 mod lifecycle;
+mod mac;
 mod principals;
 mod rotation;
+mod signing;
 mod tags;
 
+pub use agreement::SharedSecret;
 pub use credentials::{Credentials, CredentialsError, SESSION_SECONDS, TemporaryCredentials};
-pub use cryptographic::{DataKey, Encrypted, Plaintext, ReEncrypt, ReEncrypted};
-pub use lifecycle::CreateKey;
+pub use data_keys::{DataKey, DataKeyPair, data_key_length};
+pub use encapsulation::{Decapsulated, Encapsulated};
+pub use encryption::{Encrypted, Plaintext, ReEncrypt, ReEncrypted};
+pub use import::{ImportKeyMaterial, ImportParameters, ImportType, ImportedKeyMaterial};
+pub use lifecycle::{CreateKey, ScheduledDeletion};
+pub use mac::Mac;
 pub use principals::{AccessKeyInfo, NewAccessKey, PrincipalInfo};
+pub use rotation::{MaterialState, Rotated, RotationEntry};
+pub use signing::{PublicKeyOf, Signature, ToSign};
 
 use super::Kms;
-use super::arn::KeyRef;
+use super::arn::{DEFAULT_ALIAS, Naming, OWNED_ALIAS};
 use super::authorize::{Facts, authorize};
 use super::call::Call;
 use super::error::{Error, Result};
 use super::key::KeyRecord;
 use super::keystore::Entry;
+use super::spec::KeyUsage;
 use super::state::{Operation, check_exists, check_state};
 use super::table::{Draft, Table};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 impl Kms {
-    /// Changes the record of the key that `key` names, if the caller and the key's state allow `operation`.
+    /// Changes the record of the key that `key` names by id or ARN, if the call and the key's kind and state allow
+    /// `operation`.
     fn change_key<T>(
         &self,
         call: &Call<'_>,
         operation: Operation,
         key: &str,
         facts: &Facts<'_>,
-        edit: impl FnOnce(&mut Draft<'_>, KeyRecord) -> Result<T>,
+        edit: impl FnOnce(&mut Draft<'_>, Naming<'_>, KeyRecord) -> Result<T>,
     ) -> Result<T> {
-        let id = KeyRef::parse_id(key)?;
         self.core.change(|draft| {
-            let entry = draft.table.find_id(id)?;
-            check(draft.table, call, operation, entry, facts)?;
-            edit(draft, entry.record.clone())
+            let table = draft.table;
+            let naming = table.naming(call);
+            let entry = table.find_id(call, naming.parse_id(key)?)?;
+            check(table, call, operation, entry, facts)?;
+            edit(draft, naming, entry.record.clone())
         })
     }
 
@@ -53,13 +70,55 @@ impl Kms {
         call: &Call<'_>,
         operation: Operation,
         key: &str,
-        view: impl FnOnce(&KeyRecord) -> T,
+        facts: &Facts<'_>,
+        view: impl FnOnce(Naming<'_>, &KeyRecord) -> T,
     ) -> Result<T> {
-        let id = KeyRef::parse_id(key)?;
         let table = self.core.table()?;
-        let entry = table.find_id(id)?;
-        check(&table, call, operation, entry, &Facts::default())?;
-        Ok(view(&entry.record))
+        let naming = table.naming(call);
+        let entry = table.find_id(call, naming.parse_id(key)?)?;
+        check(&table, call, operation, entry, facts)?;
+        Ok(view(naming, &entry.record))
+    }
+
+    /// The key that `key` names in any way, if the call may use it now, and it is for that use. The filesystem's own
+    /// keys are made on their first use.
+    fn usable<'a>(
+        &self,
+        call: &Call<'_>,
+        operation: Operation,
+        key: &'a str,
+        usage: KeyUsage,
+        facts: &Facts<'a>,
+    ) -> Result<Arc<Entry>> {
+        if call.is_for_volume() {
+            match key {
+                DEFAULT_ALIAS => {
+                    self.service_key()?;
+                }
+                OWNED_ALIAS => {
+                    self.owned_key()?;
+                }
+                _ => {}
+            }
+        }
+        let table = self.core.table()?;
+        let entry = find(&table, call, key)?;
+        check(&table, call, operation, entry, &Facts { named: Some(key), ..facts.clone() })?;
+        check_usage(&table, call, operation, entry, usage)?;
+        Ok(Arc::clone(entry))
+    }
+}
+
+/// The key that `key` names in any way. Operations that use a key or give it an alias have no
+/// `InvalidArnException` in AWS KMS: what is no ARN names no key.
+fn find<'a>(table: &'a Table, call: &Call<'_>, key: &str) -> Result<&'a Arc<Entry>> {
+    table.find(call, key).map_err(no_invalid_arn)
+}
+
+fn no_invalid_arn(error: Error) -> Error {
+    match error {
+        Error::InvalidArn(message) => Error::NotFound(message),
+        other => other,
     }
 }
 
@@ -75,13 +134,49 @@ fn check(
     entry: &Entry,
     facts: &Facts<'_>,
 ) -> Result<()> {
-    check_exists(&entry.record)?;
+    let naming = table.naming(call);
+    check_exists(&entry.record, naming)?;
     authorize(table, call, operation, Some(entry), facts)?;
-    check_state(operation, &entry.record)
+    check_state(operation, &entry.record, naming)
+}
+
+/// Refuses a key that is for another use.
+fn check_usage(
+    table: &Table,
+    call: &Call<'_>,
+    operation: Operation,
+    entry: &Entry,
+    usage: KeyUsage,
+) -> Result<()> {
+    let record = &entry.record;
+    if record.usage == usage {
+        return Ok(());
+    }
+    let arn = table.naming(call).key(record.id);
+    let operation = operation.name();
+    Err(Error::InvalidKeyUsage(format!(
+        "{arn} key usage is {} which is not valid for {operation}.",
+        record.usage
+    )))
+}
+
+/// Refuses an algorithm that is not of the key's spec.
+fn check_algorithm<A: PartialEq + Display>(record: &KeyRecord, algorithm: A, known: &[A]) -> Result<()> {
+    match known.contains(&algorithm) {
+        true => Ok(()),
+        false => Err(Error::InvalidKeyUsage(format!(
+            "Algorithm {algorithm} is incompatible with key spec {}.",
+            record.spec
+        ))),
+    }
 }
 
 /// Refuses a number outside of `range`, in AWS's words.
-fn check_range<T: PartialOrd + Display>(value: T, name: &str, range: RangeInclusive<T>) -> Result<()> {
+pub(super) fn check_range<T: PartialOrd + Display>(
+    value: T,
+    name: &str,
+    range: RangeInclusive<T>,
+) -> Result<()> {
     let bound = match () {
         () if value < *range.start() => format!("greater than or equal to {}", range.start()),
         () if value > *range.end() => format!("less than or equal to {}", range.end()),

@@ -5,8 +5,10 @@ use crate::kms::authorize::Facts;
 use crate::kms::call::Call;
 use crate::kms::error::{Error, Result};
 use crate::kms::key::Tag;
+use crate::kms::page::{self, Listed, Page};
 use crate::kms::state::Operation;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 const TAGS_MAX: usize = 50;
 const TAG_KEY_MAX: usize = 128;
@@ -18,10 +20,11 @@ impl Kms {
     /// # Errors
     /// `TagException`, `LimitExceededException`, `NotFoundException`, `KMSInvalidStateException`,
     /// `AccessDeniedException`.
-    pub fn tag_resource(&self, call: &Call<'_>, key: &str, tags: Vec<Tag>) -> Result<()> {
-        check_tags(&tags)?;
-        self.change_key(call, Operation::TagResource, key, &Facts::default(), |draft, mut record| {
-            record.tags.extend(tags.into_iter().map(|tag| (tag.key, tag.value)));
+    pub fn tag_resource(&self, call: &Call<'_>, key: &str, tags: &[Tag]) -> Result<()> {
+        check_tags(tags)?;
+        let facts = Facts { tags, ..Facts::default() };
+        self.change_key(call, Operation::TagResource, key, &facts, |draft, _, mut record| {
+            record.tags.extend(tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())));
             check_count(record.tags.len())?;
             draft.put(record);
             Ok(())
@@ -33,7 +36,8 @@ impl Kms {
     /// # Errors
     /// `NotFoundException`, `KMSInvalidStateException`, `AccessDeniedException`.
     pub fn untag_resource(&self, call: &Call<'_>, key: &str, tag_keys: &[String]) -> Result<()> {
-        self.change_key(call, Operation::UntagResource, key, &Facts::default(), |draft, mut record| {
+        let facts = Facts { tag_keys, ..Facts::default() };
+        self.change_key(call, Operation::UntagResource, key, &facts, |draft, _, mut record| {
             record.tags.retain(|tag, _| !tag_keys.contains(tag));
             draft.put(record);
             Ok(())
@@ -43,12 +47,15 @@ impl Kms {
     /// ListResourceTags, by tag key.
     ///
     /// # Errors
-    /// `NotFoundException`.
-    pub fn list_resource_tags(&self, call: &Call<'_>, key: &str) -> Result<Vec<Tag>> {
-        self.view_key(call, Operation::ListResourceTags, key, |record| {
-            let tag = |(key, value): (&String, &String)| Tag { key: key.clone(), value: value.clone() };
-            record.tags.iter().map(tag).collect()
-        })
+    /// `NotFoundException`, `InvalidMarkerException`, `AccessDeniedException`.
+    pub fn list_resource_tags(&self, call: &Call<'_>, key: &str, page: Page<'_>) -> Result<Listed<Tag>> {
+        self.view_key(call, Operation::ListResourceTags, key, &Facts::default(), |_, record| {
+            page::paginate(page::TAGS, page, |after: Option<String>| {
+                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let tags = record.tags.range((from, Bound::Unbounded));
+                Ok(tags.map(|(key, value)| (key.clone(), Tag { key: key.clone(), value: value.clone() })))
+            })
+        })?
     }
 }
 

@@ -5,8 +5,9 @@ use crate::crypto::random;
 use crate::crypto::{KEY_LEN, SecretBytes};
 use crate::kms::clock::Timestamp;
 use crate::kms::grant::GrantRecord;
-use crate::kms::key::{KeyRecord, KeyState, MaterialInfo, RotationType};
+use crate::kms::key::{KeyRecord, KeyState};
 use crate::kms::keystore::{NewMaterial, RecordKey, Write};
+use crate::kms::material::{MaterialId, MaterialInfo, RotationType};
 use crate::kms::principal::PrincipalRecord;
 use crate::kms::settings::SettingsRecord;
 use std::collections::BTreeMap;
@@ -45,7 +46,8 @@ impl<'a> Draft<'a> {
         secret: SecretBytes,
     ) {
         let version = record.current_material() + 1;
-        record.materials.push(MaterialInfo { version, created: self.now, rotation });
+        let id = MaterialId::of(record.id, secret.expose());
+        record.materials.push(MaterialInfo { version, id, created: self.now, rotation, imported: None });
         self.put_with(record, vec![NewMaterial { version, secret }]);
     }
 

@@ -8,7 +8,8 @@ mod principals;
 
 pub(super) use draft::Draft;
 
-use super::arn::{DEFAULT_ACCOUNT, KeyId, KeyRef, alias_arn};
+use super::arn::{DEFAULT_ACCOUNT, DEFAULT_REGION, KeyId, KeyRef, Naming};
+use super::call::{Call, Caller};
 use super::clock::Timestamp;
 use super::due;
 use super::error::{Error, Result};
@@ -17,6 +18,7 @@ use super::settings::SettingsRecord;
 use grants::Grants;
 use principals::Principals;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Everything as of one generation of the keystore.
@@ -40,9 +42,21 @@ impl Table {
         self.entries.get(&id)
     }
 
-    /// The CMKs that exist, by id.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.values().filter(|entry| entry.record.destroyed.is_none())
+    /// The CMKs that exist, by id, after this one or all.
+    pub(super) fn entries_after(&self, after: Option<KeyId>) -> impl Iterator<Item = &Arc<Entry>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range((from, Bound::Unbounded)).map(|(_, entry)| entry);
+        entries.filter(|entry| entry.record.destroyed.is_none())
+    }
+
+    /// The aliases and the CMKs they point to, by name, after this one or all.
+    pub(super) fn aliases_after<'a>(
+        &'a self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Entry>)> + use<'a> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let aliases = self.aliases.range::<str, _>((from, Bound::Unbounded));
+        aliases.filter_map(move |(name, id)| Some((name.as_str(), self.get(*id)?)))
     }
 
     /// The CMKs for which something is due at `now`, the longest due first.
@@ -56,19 +70,35 @@ impl Table {
         self.aliases.get(name).copied()
     }
 
-    /// The key that `text`, a key id, key ARN, alias name or alias ARN, names.
-    pub(super) fn find(&self, text: &str) -> Result<&Arc<Entry>> {
-        match KeyRef::parse(text)? {
-            KeyRef::Id(id) => self.find_id(id),
-            KeyRef::Alias(name) => match self.alias(name) {
-                Some(id) => self.find_id(id),
-                None => Err(Error::NotFound(format!("Alias {} is not found.", alias_arn(name)))),
-            },
+    /// How ARNs are written and read during `call`.
+    pub(super) fn naming<'a>(&'a self, call: &Call<'a>) -> Naming<'a> {
+        let settings = self.settings();
+        let own_region = settings.map_or(DEFAULT_REGION, |settings| &settings.region);
+        Naming {
+            region: call.region.unwrap_or(own_region),
+            account: settings.map_or(DEFAULT_ACCOUNT, |settings| &settings.account),
+            own_region,
+            anywhere: call.caller == Caller::Filesystem,
         }
     }
 
-    pub(super) fn find_id(&self, id: KeyId) -> Result<&Arc<Entry>> {
-        self.get(id).ok_or_else(|| Error::NotFound(format!("Key '{}' does not exist", id.arn())))
+    /// The key that `text`, a key id, key ARN, alias name or alias ARN, names.
+    pub(super) fn find(&self, call: &Call<'_>, text: &str) -> Result<&Arc<Entry>> {
+        let naming = self.naming(call);
+        let id = match naming.parse(text)? {
+            KeyRef::Id(id) => Some(id),
+            KeyRef::Alias(name) => self.alias(name),
+        };
+        match id {
+            Some(id) => self.find_id(call, id),
+            None if text.starts_with("arn:") => Err(Error::NotFound(format!("Alias {text} is not found."))),
+            None => Err(Error::NotFound(format!("Alias {} is not found.", naming.alias(text)))),
+        }
+    }
+
+    pub(super) fn find_id(&self, call: &Call<'_>, id: KeyId) -> Result<&Arc<Entry>> {
+        self.get(id)
+            .ok_or_else(|| Error::NotFound(format!("Key '{}' does not exist", self.naming(call).key(id))))
     }
 
     /// All grants.

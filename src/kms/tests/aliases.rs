@@ -14,8 +14,8 @@ fn an_alias_names_one_key_at_a_time() {
     scratch.pass(1);
     kms.update_alias(OPERATOR, "alias/x", &b).unwrap();
     assert_eq!(kms.describe_key(OPERATOR, "alias/x").unwrap().id.to_string(), b);
-    assert!(kms.list_aliases(OPERATOR, Some(&a)).unwrap().is_empty());
-    let [alias] = kms.list_aliases(OPERATOR, Some(&b)).unwrap().try_into().unwrap();
+    assert!(kms.list_aliases(OPERATOR, Some(&a), Page::whole()).unwrap().items.is_empty());
+    let [alias] = kms.list_aliases(OPERATOR, Some(&b), Page::whole()).unwrap().items.try_into().unwrap();
     assert_eq!(alias.arn, "arn:aws:kms:local:000000000000:alias/x");
     assert_eq!((alias.updated - alias.created).whole_days(), 1);
 
@@ -36,7 +36,7 @@ fn aliases_are_listed_by_name_and_seen_after_reopening() {
     }
     kms.update_alias(OPERATOR, "alias/c", &b).unwrap();
     let names = |kms: &Kms| {
-        let aliases = kms.list_aliases(OPERATOR, None).unwrap();
+        let aliases = kms.list_aliases(OPERATOR, None, Page::whole()).unwrap().items;
         aliases.into_iter().map(|alias| (alias.name, alias.target.to_string())).collect::<Vec<_>>()
     };
     let expected =
@@ -53,9 +53,9 @@ fn management_takes_no_alias() {
     for alias in ["alias/x", "arn:aws:kms:local:000000000000:alias/x"] {
         assert_eq!(name(kms.disable_key(OPERATOR, alias)), "NotFoundException");
         assert_eq!(name(kms.schedule_key_deletion(OPERATOR, alias, 7)), "NotFoundException");
-        assert_eq!(name(kms.list_resource_tags(OPERATOR, alias)), "NotFoundException");
+        assert_eq!(name(kms.list_resource_tags(OPERATOR, alias, Page::whole())), "NotFoundException");
         assert_eq!(name(kms.create_alias(OPERATOR, "alias/y", alias)), "NotFoundException");
-        assert_eq!(name(kms.encrypt(OPERATOR, alias, b"x", &context())), "ok");
+        assert_eq!(name(kms.encrypt(OPERATOR, alias, SYMMETRIC, b"x", &context())), "ok");
     }
 }
 

@@ -92,7 +92,7 @@ fn a_trigger_in_the_schema_does_not_run() {
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     drop(kms);
-    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 2);
+    assert_eq!(scratch.open().list_keys(OPERATOR, Page::whole()).unwrap().items.len(), 2);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn tampering_while_in_use_stops_the_use_of_keys_within_a_second() {
     let kms = scratch.open();
     kms.disable_key(OPERATOR, &key).unwrap();
     scratch.sql("DELETE FROM record; INSERT INTO record SELECT * FROM copy");
-    let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
+    let outcome = || name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context()));
     assert_eq!(outcome(), "DisabledException", "never did it come back to life");
     within_a_second("refusal", || outcome() == "KeyUnavailableException");
     assert_eq!(name(kms.enable_key(OPERATOR, &key)), "KMSInternalException", "nor can it be changed");
@@ -121,7 +121,7 @@ fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
          INSERT INTO keystore SELECT * FROM old; COMMIT;",
     );
     within_a_second("refusal", || {
-        name(kms.encrypt(OPERATOR, &key, b"x", &context())) == "KeyUnavailableException"
+        name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())) == "KeyUnavailableException"
     });
 }
 
@@ -129,7 +129,7 @@ fn a_keystore_that_goes_back_in_time_while_in_use_is_refused() {
 fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
     let (scratch, [key, _]) = file();
     let kms = scratch.open();
-    let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
+    let outcome = || name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context()));
     let aside = scratch.directory.path().join("aside");
     std::fs::rename(scratch.path(), &aside).unwrap();
     within_a_second("refusal", || outcome() == "KeyUnavailableException");
@@ -143,7 +143,7 @@ fn a_keystore_that_is_replaced_or_removed_while_in_use_is_refused() {
 #[test]
 fn no_flipped_bit_gives_other_keys_or_a_panic() {
     let (scratch, _) = file();
-    let expected = scratch.open().list_keys(OPERATOR).unwrap();
+    let expected = scratch.open().list_keys(OPERATOR, Page::whole()).unwrap().items;
     let whole = std::fs::read(scratch.path()).unwrap();
     // Every byte of the headers, a sample of the rest.
     let places = (0..150).chain((150..whole.len()).step_by(61));
@@ -153,7 +153,9 @@ fn no_flipped_bit_gives_other_keys_or_a_panic() {
         std::fs::write(scratch.path(), &damaged).unwrap();
         match scratch.try_open() {
             // Unused space, statistics and the like.
-            Ok(kms) => assert_eq!(kms.list_keys(OPERATOR).unwrap(), expected, "byte {at}"),
+            Ok(kms) => {
+                assert_eq!(kms.list_keys(OPERATOR, Page::whole()).unwrap().items, expected, "byte {at}")
+            }
             Err(_) => {
                 assert!(std::fs::read(scratch.path()).unwrap() == damaged, "byte {at}: the file was changed");
             }

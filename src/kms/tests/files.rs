@@ -133,7 +133,12 @@ fn a_truncated_keystore_with_a_log_is_refused_too() {
     let scratch = keystore();
     let copy = Scratch::file();
     let kms = scratch.open();
-    kms.update_key_description(OPERATOR, &kms.list_keys(OPERATOR).unwrap()[0].id.to_string(), "new").unwrap();
+    kms.update_key_description(
+        OPERATOR,
+        &kms.list_keys(OPERATOR, Page::whole()).unwrap().items[0].id.to_string(),
+        "new",
+    )
+    .unwrap();
     for (path, content) in scratch.content() {
         if !path.to_string_lossy().ends_with("-shm") {
             std::fs::write(copy.directory.path().join(path.file_name().unwrap()), content).unwrap();

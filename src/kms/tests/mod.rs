@@ -2,16 +2,24 @@
 //! `KMSFS_TEST_POSTGRES` set on a PostgreSQL server ([`scratch`]).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod agreement;
 mod aliases;
 mod damage;
 mod files;
+mod identifiers;
+mod import;
+mod last_use;
 mod lifecycle;
+mod pages;
 mod postgres;
 mod principals;
 mod processes;
 mod records;
+mod rsa_encryption;
 mod scratch;
+mod signing;
 mod slots;
+mod states;
 mod time;
 mod use_of_keys;
 
@@ -25,6 +33,7 @@ use std::collections::BTreeMap;
 
 const OPERATOR: &Call<'static> = &Call::operator();
 const FILESYSTEM: &Call<'static> = &Call::filesystem();
+const SYMMETRIC: EncryptionAlgorithm = EncryptionAlgorithm::SymmetricDefault;
 
 fn cheap() -> Argon2Params {
     Argon2Params { m_kib: 8, t: 1, p: 1 }
@@ -36,6 +45,17 @@ fn passphrase(text: &str) -> Unlock {
 
 fn key(kms: &Kms) -> String {
     kms.create_key(OPERATOR, CreateKey::default()).unwrap().id.to_string()
+}
+
+/// A new key of this spec, for its only or this use.
+fn key_of(kms: &Kms, spec: KeySpec, usage: KeyUsage) -> String {
+    let request = CreateKey { spec, usage: Some(usage), ..CreateKey::default() };
+    kms.create_key(OPERATOR, request).unwrap().id.to_string()
+}
+
+/// A call that is to say only whether it would succeed.
+fn dry() -> Call<'static> {
+    Call { dry_run: true, ..Call::operator() }
 }
 
 fn context() -> EncryptionContext {

@@ -100,9 +100,9 @@ fn a_server_that_does_not_answer_is_an_outage_too() {
     assert!(!backends.is_empty());
     signal("-STOP");
     within_a_second("the outage", || kms.outages() > before);
-    assert_eq!(name(kms.encrypt(OPERATOR, &key, b"x", &context())), "KeyUnavailableException");
+    assert_eq!(name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())), "KeyUnavailableException");
     signal("-CONT");
-    eventually("the return", || name(kms.encrypt(OPERATOR, &key, b"x", &context())) == "ok");
+    eventually("the return", || name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())) == "ok");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_server_that_crashes_keeps_what_it_acknowledged() {
         assert!(!made.is_empty());
         server.run("start");
         for kms in all.iter().chain([&scratch.open()]) {
-            eventually("the return", || kms.list_keys(OPERATOR).is_ok());
+            eventually("the return", || kms.list_keys(OPERATOR, Page::whole()).is_ok());
             assert!(made.iter().all(|key| kms.describe_key(OPERATOR, key).is_ok()), "a key is lost");
         }
     }
@@ -225,7 +225,7 @@ fn another_keystore_in_the_same_place_is_refused() {
     let kms = scratch.create();
     let key = key(&kms);
     scratch.sql("DROP SCHEMA kmsfs CASCADE");
-    let outcome = || name(kms.encrypt(OPERATOR, &key, b"x", &context()));
+    let outcome = || name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context()));
     within_a_second("refusal", || outcome() == "KeyUnavailableException");
     let other = scratch.create();
     super::key(&other);
@@ -244,7 +244,7 @@ fn it_works_in_threads_of_an_asynchronous_runtime() {
         let kms = Kms::create(scratch.location(), &passphrase("right"), "", scratch.sleepy()).unwrap();
         let key = key(&kms);
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(name(kms.encrypt(OPERATOR, &key, b"x", &context())), "ok");
+        assert_eq!(name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())), "ok");
         drop(kms);
         scratch.open();
     });

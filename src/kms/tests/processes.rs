@@ -19,8 +19,10 @@ fn one_sees_what_the_other_does_within_a_second() {
         here.describe_key(OPERATOR, "alias/x").is_ok_and(|key| key.id.to_string() == other)
     });
     there.rotate_key_on_demand(OPERATOR, &key).unwrap();
-    let made = there.encrypt(OPERATOR, &key, b"secret", &context()).unwrap();
-    within_a_second("new material", || here.decrypt(OPERATOR, None, &made.blob, &context()).is_ok());
+    let made = there.encrypt(OPERATOR, &key, SYMMETRIC, b"secret", &context()).unwrap();
+    within_a_second("new material", || {
+        here.decrypt(OPERATOR, None, SYMMETRIC, &made.blob, &context()).is_ok()
+    });
     within_a_second("the generation", || here.generation() == there.generation());
 }
 
@@ -45,7 +47,7 @@ fn use_is_refused_within_a_second_even_if_the_watcher_sleeps() {
     let key = key(&here);
     scratch.open().disable_key(OPERATOR, &key).unwrap();
     within_a_second("refusal", || {
-        name(here.encrypt(OPERATOR, &key, b"x", &context())) == "DisabledException"
+        name(here.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())) == "DisabledException"
     });
 }
 
@@ -95,7 +97,7 @@ fn the_service_managed_key_is_made_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]));
-    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 1);
+    assert_eq!(scratch.open().list_keys(OPERATOR, Page::whole()).unwrap().items.len(), 1);
 }
 
 #[test]
@@ -110,19 +112,19 @@ fn many_threads_and_keystores_lose_no_change() {
                 for j in 0..8 {
                     let mine = key(kms);
                     kms.create_alias(OPERATOR, &format!("alias/{i}-{j}"), &mine).unwrap();
-                    let tag = Tag { key: format!("{i}-{j}"), value: String::new() };
-                    kms.tag_resource(OPERATOR, busy, vec![tag]).unwrap();
+                    let tag = [Tag { key: format!("{i}-{j}"), value: String::new() }];
+                    kms.tag_resource(OPERATOR, busy, &tag).unwrap();
                     let made = kms.generate_data_key(FILESYSTEM, &mine, 32, &context()).unwrap();
-                    kms.decrypt(FILESYSTEM, None, &made.encrypted.blob, &context()).unwrap();
+                    kms.decrypt(FILESYSTEM, None, SYMMETRIC, &made.encrypted.blob, &context()).unwrap();
                 }
             });
         }
     });
     drop(all);
     let kms = scratch.open();
-    assert_eq!(kms.list_keys(OPERATOR).unwrap().len(), 49);
-    assert_eq!(kms.list_aliases(OPERATOR, None).unwrap().len(), 48);
-    assert_eq!(kms.list_resource_tags(OPERATOR, &busy).unwrap().len(), 48);
+    assert_eq!(kms.list_keys(OPERATOR, Page::whole()).unwrap().items.len(), 49);
+    assert_eq!(kms.list_aliases(OPERATOR, None, Page::whole()).unwrap().items.len(), 48);
+    assert_eq!(kms.list_resource_tags(OPERATOR, &busy, Page::whole()).unwrap().items.len(), 48);
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn opening_while_others_write_and_close_never_looks_like_damage() {
             });
         }
     });
-    assert_eq!(scratch.open().list_keys(OPERATOR).unwrap().len(), 45);
+    assert_eq!(scratch.open().list_keys(OPERATOR, Page::whole()).unwrap().items.len(), 45);
 }
 
 /// Set in the second process: the keystore, and what to do.
@@ -213,8 +215,8 @@ fn a_killed_process_leaves_a_sound_keystore_with_all_that_it_knew_was_done() {
         let acknowledged: Vec<_> =
             output.split_inclusive('\n').filter_map(|line| line.split(ACKNOWLEDGED).nth(1)).collect();
         assert!(!acknowledged.is_empty());
-        kms.encrypt(OPERATOR, &key, b"x", &context()).unwrap();
-        kms.tag_resource(OPERATOR, &key, vec![Tag { key: round.to_string(), value: "".into() }]).unwrap();
+        kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context()).unwrap();
+        kms.tag_resource(OPERATOR, &key, &[Tag { key: round.to_string(), value: "".into() }]).unwrap();
         for kms in [&kms, &scratch.open()] {
             for made in acknowledged.iter().filter_map(|line| line.strip_suffix('\n')) {
                 assert_eq!(kms.describe_key(OPERATOR, made).unwrap().current_material, 2);

@@ -20,7 +20,7 @@ fn key_of_all_lengths(kms: &Kms) -> (KeyId, Vec<Vec<u8>>) {
     let id = kms
         .core
         .change(|draft| {
-            let record = KeyRecord::new(KeyId::random(), KeyManager::Customer, draft.now);
+            let record = KeyRecord::new(KeyManager::Customer, draft.now);
             let id = record.id;
             draft.put(record);
             Ok(id)
@@ -29,7 +29,7 @@ fn key_of_all_lengths(kms: &Kms) -> (KeyId, Vec<Vec<u8>>) {
     for secret in &secrets {
         kms.core
             .change(|draft| {
-                let record = draft.table.find_id(id)?.record.clone();
+                let record = draft.table.find_id(OPERATOR, id)?.record.clone();
                 let secret = SecretBytes::from_vec(secret.clone());
                 draft.put_material(record, RotationType::OnDemand, secret);
                 Ok(())
@@ -46,7 +46,7 @@ fn random_bytes(length: usize) -> Vec<u8> {
 }
 
 fn material(kms: &Kms, id: KeyId) -> Vec<Vec<u8>> {
-    let entry = Arc::clone(kms.core.table().unwrap().find_id(id).unwrap());
+    let entry = Arc::clone(kms.core.table().unwrap().find_id(OPERATOR, id).unwrap());
     let versions = entry.record.stored_materials();
     versions.map(|version| entry.material(version).unwrap().expose(<[u8]>::to_vec).unwrap()).collect()
 }
@@ -71,9 +71,9 @@ fn only_a_256_bit_key_is_a_key() {
     let (id, _) = key_of_all_lengths(&kms);
     let symmetric = key(&kms);
     let table = kms.core.table().unwrap();
-    let entry = table.find_id(id).unwrap();
+    let entry = table.find_id(OPERATOR, id).unwrap();
     assert!((1..=9).all(|version| entry.material(version).unwrap().key().is_none()));
-    let entry = table.find(&symmetric).unwrap();
+    let entry = table.find(OPERATOR, &symmetric).unwrap();
     let material = entry.material(1).unwrap();
     let key = material.key().unwrap();
     assert!(material.expose(|secret| secret == key.expose()).unwrap());
@@ -85,7 +85,7 @@ fn material_that_a_record_names_no_more_is_destroyed_and_can_come_back() {
     let kms = scratch.create();
     let (id, mut secrets) = key_of_all_lengths(&kms);
     let drop_third = kms.core.change(|draft| {
-        let mut record = draft.table.find_id(id)?.record.clone();
+        let mut record = draft.table.find_id(OPERATOR, id)?.record.clone();
         record.materials.remove(2);
         draft.put(record);
         Ok(())
@@ -96,7 +96,7 @@ fn material_that_a_record_names_no_more_is_destroyed_and_can_come_back() {
     assert_eq!(material(&scratch.open(), id), secrets);
 
     let replace_last = kms.core.change(|draft| {
-        let record = draft.table.find_id(id)?.record.clone();
+        let record = draft.table.find_id(OPERATOR, id)?.record.clone();
         let secret = SecretBytes::from_vec(vec![7; 99]);
         draft.put_with(record, vec![keystore::NewMaterial { version: 9, secret }]);
         Ok(())

@@ -47,7 +47,7 @@ fn changing_a_slot_changes_nothing_else() {
     let scratch = Scratch::new();
     let kms = scratch.create();
     let key = key(&kms);
-    let blob = kms.encrypt(OPERATOR, &key, b"secret", &context()).unwrap().blob;
+    let blob = kms.encrypt(OPERATOR, &key, SYMMETRIC, b"secret", &context()).unwrap().blob;
     kms.add_slot(&passphrase("other"), "other").unwrap();
     kms.change_slot(1, &passphrase("new")).unwrap();
     drop(kms);
@@ -56,7 +56,7 @@ fn changing_a_slot_changes_nothing_else() {
         let kms = Kms::open(scratch.location(), &unlock, scratch.options()).unwrap();
         assert_eq!(kms.unlocked_by(), slot);
         assert_eq!(kms.slots().unwrap()[0].label, "first");
-        kms.decrypt(OPERATOR, None, &blob, &context()).unwrap();
+        kms.decrypt(OPERATOR, None, SYMMETRIC, &blob, &context()).unwrap();
     }
 }
 

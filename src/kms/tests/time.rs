@@ -14,7 +14,7 @@ fn a_deletion_waits_seven_to_thirty_days() {
     for days in [0, 6, 31] {
         assert_eq!(name(kms.schedule_key_deletion(OPERATOR, &key, days)), "ValidationException");
     }
-    let date = kms.schedule_key_deletion(OPERATOR, &key, 7).unwrap();
+    let date = kms.schedule_key_deletion(OPERATOR, &key, 7).unwrap().date;
     assert_eq!(date, start() + ::time::Duration::days(7));
     assert_eq!(kms.describe_key(OPERATOR, &key).unwrap().deletion_date, Some(date));
 }
@@ -24,7 +24,7 @@ fn a_cancelled_deletion_leaves_the_key_disabled_for_good() {
     let scratch = Scratch::new();
     let kms = scratch.create();
     let key = key(&kms);
-    let blob = kms.encrypt(OPERATOR, &key, b"secret", &context()).unwrap().blob;
+    let blob = kms.encrypt(OPERATOR, &key, SYMMETRIC, b"secret", &context()).unwrap().blob;
     kms.schedule_key_deletion(OPERATOR, &key, 7).unwrap();
     scratch.pass(6);
     run_due(&kms);
@@ -34,7 +34,10 @@ fn a_cancelled_deletion_leaves_the_key_disabled_for_good() {
     scratch.pass(100);
     run_due(&kms);
     kms.enable_key(OPERATOR, &key).unwrap();
-    assert_eq!(kms.decrypt(OPERATOR, None, &blob, &context()).unwrap().plaintext.expose(), b"secret");
+    assert_eq!(
+        kms.decrypt(OPERATOR, None, SYMMETRIC, &blob, &context()).unwrap().plaintext.expose(),
+        b"secret"
+    );
 }
 
 #[test]
@@ -44,7 +47,7 @@ fn at_its_date_the_material_is_destroyed_and_the_aliases_are_free() {
     let key = key(&kms);
     kms.create_alias(OPERATOR, "alias/x", &key).unwrap();
     kms.rotate_key_on_demand(OPERATOR, &key).unwrap();
-    let blob = kms.encrypt(OPERATOR, &key, b"secret", &context()).unwrap().blob;
+    let blob = kms.encrypt(OPERATOR, &key, SYMMETRIC, b"secret", &context()).unwrap().blob;
     kms.schedule_key_deletion(OPERATOR, &key, 7).unwrap();
     let sealed = sealed_material(&scratch);
     assert_eq!(sealed.len(), 2);
@@ -54,9 +57,10 @@ fn at_its_date_the_material_is_destroyed_and_the_aliases_are_free() {
     assert_eq!(name(kms.describe_key(OPERATOR, &key)), "NotFoundException");
     assert_eq!(name(kms.describe_key(OPERATOR, "alias/x")), "NotFoundException");
     assert_eq!(name(kms.cancel_key_deletion(OPERATOR, &key)), "NotFoundException");
-    assert_eq!(name(kms.decrypt(OPERATOR, None, &blob, &context())), "NotFoundException");
+    assert_eq!(name(kms.decrypt(OPERATOR, None, SYMMETRIC, &blob, &context())), "NotFoundException");
     assert!(
-        kms.list_keys(OPERATOR).unwrap().is_empty() && kms.list_aliases(OPERATOR, None).unwrap().is_empty()
+        kms.list_keys(OPERATOR, Page::whole()).unwrap().items.is_empty()
+            && kms.list_aliases(OPERATOR, None, Page::whole()).unwrap().items.is_empty()
     );
     assert!(sealed_material(&scratch).is_empty());
     for (place, content) in scratch.content() {
@@ -92,10 +96,10 @@ fn a_rotated_key_encrypts_with_the_new_version_and_decrypts_with_all() {
     let scratch = Scratch::new();
     let kms = scratch.create();
     let key = key(&kms);
-    let blob = || kms.encrypt(OPERATOR, &key, b"secret", &context()).unwrap();
+    let blob = || kms.encrypt(OPERATOR, &key, SYMMETRIC, b"secret", &context()).unwrap();
     let mut blobs = vec![blob()];
     for version in 2..=26 {
-        assert_eq!(kms.rotate_key_on_demand(OPERATOR, &key).unwrap(), version);
+        assert_eq!(kms.rotate_key_on_demand(OPERATOR, &key).unwrap().version, version);
         blobs.push(blob());
         assert_eq!(blobs.last().unwrap().material, version);
     }
@@ -104,13 +108,13 @@ fn a_rotated_key_encrypts_with_the_new_version_and_decrypts_with_all() {
     drop(kms);
     let kms = scratch.open();
     for (version, blob) in (1..).zip(&blobs) {
-        let opened = kms.decrypt(OPERATOR, None, &blob.blob, &context()).unwrap();
+        let opened = kms.decrypt(OPERATOR, None, SYMMETRIC, &blob.blob, &context()).unwrap();
         assert_eq!((opened.plaintext.expose(), opened.material), (b"secret".as_slice(), version));
     }
-    let rotations = kms.list_key_rotations(OPERATOR, &key).unwrap();
+    let rotations = kms.list_key_rotations(OPERATOR, &key, true, Page::whole()).unwrap().items;
     assert_eq!(rotations.len(), 26);
     assert_eq!(
-        (rotations[0].rotation, rotations[1].rotation),
+        (rotations[0].material.rotation, rotations[1].material.rotation),
         (RotationType::Initial, RotationType::OnDemand)
     );
 }

@@ -36,7 +36,7 @@ impl Kms {
     /// `KeyUnavailableException`.
     pub fn key_lives(&self) -> Result<Vec<KeyLife>> {
         let table = self.core.table()?;
-        let records = table.entries().map(|entry| &entry.record);
+        let records = table.entries_after(None).map(|entry| &entry.record);
         let charged = records.filter(|record| record.manager == KeyManager::Customer);
         let life = charged.map(|record| KeyLife {
             id: record.id.to_string(),
