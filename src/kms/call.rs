@@ -35,6 +35,9 @@ pub struct Call<'a> {
     pub grant_tokens: &'a [String],
     /// Whether to say only whether the call would succeed.
     pub dry_run: bool,
+    /// Whether a dry run of Decrypt or ReEncrypt asks only who may do it, of the key that is named, whatever the
+    /// ciphertext.
+    pub ignore_ciphertext: bool,
     /// What the call is known by in logs, if it came over a network.
     pub request_id: Option<Uuid>,
 }
@@ -63,6 +66,7 @@ impl Call<'_> {
             via_service: None,
             grant_tokens: &[],
             dry_run: false,
+            ignore_ciphertext: false,
             request_id: None,
         }
     }

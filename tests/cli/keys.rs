@@ -225,3 +225,15 @@ fn parallel_writers_lose_nothing() {
     });
     assert_eq!(home.json(&["key", "list"])["Keys"].as_array().unwrap().len(), 20);
 }
+
+#[test]
+fn the_owned_key_serves_volumes_and_is_not_listed() {
+    let home = Home::new();
+    let made = home.json(&["init", "--key", "alias/kmsfs/owned", &home.arg("volume")]);
+    home.ok(&["check", &home.arg("volume")]);
+    assert_eq!(home.json(&["key", "list"])["Keys"].as_array().unwrap().len(), 0);
+    assert_eq!(home.json(&["key", "alias", "list"])["Aliases"].as_array().unwrap().len(), 0);
+    let arn = made["cmk"].as_str().unwrap();
+    assert_eq!(home.json(&["key", "describe", arn])["KeyMetadata"]["KeyManager"], "AWS");
+    home.fails(9, &["key", "disable", arn]);
+}

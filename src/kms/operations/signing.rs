@@ -10,6 +10,7 @@ use crate::kms::error::{Error, Result};
 use crate::kms::key::{KeyMetadata, KeyRecord};
 use crate::kms::spec::{KeyUsage, MessageType, SigningAlgorithm};
 use crate::kms::state::Operation;
+use std::sync::Arc;
 
 /// Longest message of Sign, in bytes.
 const MESSAGE_MAX: usize = 4096;
@@ -57,11 +58,13 @@ impl Kms {
     /// `KMSInvalidStateException`, `AccessDeniedException`, `KeyUnavailableException`.
     pub fn public_key(&self, call: &Call<'_>, key: &str) -> Result<PublicKeyOf> {
         let table = self.core.table()?;
-        let entry = table.find(call, key)?;
+        let entry = Arc::clone(table.find(call, key)?);
         let facts = Facts { named: Some(key), ..Facts::default() };
-        check(&table, call, Operation::GetPublicKey, entry, &facts)?;
-        let spki = self.core.key_pairs.get(entry)?.public_spki().to_vec();
-        Ok(PublicKeyOf { metadata: entry.record.metadata(table.naming(call)), spki })
+        check(&table, call, Operation::GetPublicKey, &entry, &facts)?;
+        let metadata = entry.record.metadata(table.naming(call));
+        drop(table);
+        let spki = self.core.key_pairs.get(&entry)?.public_spki().to_vec();
+        Ok(PublicKeyOf { metadata, spki })
     }
 
     /// Sign.

@@ -279,6 +279,39 @@ fn a_dry_run_succeeds_where_the_call_would_and_does_nothing() {
 }
 
 #[test]
+fn a_dry_run_need_not_have_a_ciphertext() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let (one, other) = (key(&kms), key(&kms));
+    let rsa = key_of(&kms, KeySpec::Rsa2048, KeyUsage::EncryptDecrypt);
+    let call = Call { ignore_ciphertext: true, ..dry() };
+    let nothing = EncryptionContext::new();
+    let decrypt = |call: &Call<'_>, key, algorithm| name(kms.decrypt(call, key, algorithm, b"", &nothing));
+    let oaep = EncryptionAlgorithm::RsaesOaepSha256;
+    assert_eq!(decrypt(&call, Some(&one), SYMMETRIC), "DryRunOperationException");
+    assert_eq!(decrypt(&call, Some(&rsa), oaep), "DryRunOperationException");
+    assert_eq!(decrypt(&call, None, SYMMETRIC), "ValidationException");
+    assert_eq!(decrypt(&call, Some(&rsa), SYMMETRIC), "InvalidKeyUsageException");
+    let real = Call { dry_run: false, ..call.clone() };
+    assert_eq!(decrypt(&real, Some(&one), SYMMETRIC), "InvalidCiphertextException");
+    let re_encrypt = ReEncrypt {
+        blob: b"",
+        source_key: Some(&one),
+        source_algorithm: SYMMETRIC,
+        source_context: &nothing,
+        destination_key: &other,
+        destination_algorithm: SYMMETRIC,
+        destination_context: &nothing,
+    };
+    assert_eq!(name(kms.re_encrypt(&call, &re_encrypt)), "DryRunOperationException");
+    for disabled in [&other, &one] {
+        kms.disable_key(OPERATOR, disabled).unwrap();
+        assert_eq!(name(kms.re_encrypt(&call, &re_encrypt)), "DisabledException");
+    }
+    assert_eq!(decrypt(&call, Some(&one), SYMMETRIC), "DisabledException");
+}
+
+#[test]
 fn a_key_does_only_what_it_is_for() {
     let scratch = Scratch::new();
     let kms = scratch.create();
