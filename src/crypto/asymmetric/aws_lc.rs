@@ -1,4 +1,4 @@
-//! What AWS-LC can do and `aws-lc-rs` does not pass on: Ed25519ph, and ML-DSA of an external μ.
+//! What AWS-LC can do and `aws-lc-rs` does not pass on: Ed25519ph, ML-DSA of an external μ, ML-KEM keys from seeds.
 //!
 //! The only calls of the program that go to `aws-lc-sys` itself. They take and give plain bytes.
 
@@ -11,6 +11,8 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys as c;
+
+use crate::crypto::SecretBytes;
 
 /// Length of an Ed25519 private key as AWS-LC has it: the seed, then the public key.
 pub(super) const ED25519_PRIVATE_LEN: usize = 64;
@@ -73,6 +75,18 @@ pub(super) fn verify_mu(spki: &[u8], mu: &[u8; MU_LEN], signature: &[u8]) -> boo
         c::EVP_PKEY_verify_init(context) == 1
             && c::EVP_PKEY_verify(context, signature.as_ptr(), signature.len(), mu.as_ptr(), MU_LEN) == 1
     }
+}
+
+/// The private key in a PKCS#8 structure in the raw form of its algorithm, `len` bytes; `None` if it has no such form.
+/// For an ML-KEM key that is there as a seed (RFC 9935) this is the expanded form.
+pub(super) fn raw_private_key(pkcs8: &[u8], len: usize) -> Option<SecretBytes> {
+    let key = Key::parse(c::EVP_parse_private_key, pkcs8)?;
+    let (mut raw, mut written) = (SecretBytes::zeroed(len), len);
+    // SAFETY: the key is alive, and `written` is the length of `raw`.
+    let done = unsafe {
+        c::EVP_PKEY_get_raw_private_key(key.0.as_ptr(), raw.expose_mut().as_mut_ptr(), &raw mut written)
+    };
+    (done == 1 && written == len).then_some(raw)
 }
 
 /// A key that AWS-LC holds for us.

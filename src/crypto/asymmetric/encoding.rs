@@ -42,14 +42,10 @@ pub(super) fn open_spki(key_type: KeyType, spki: &[u8]) -> Result<&[u8]> {
     bits.as_bytes().ok_or_else(|| key_type.bad("the public key does not end with a whole byte"))
 }
 
-/// A PKCS#8 structure around an octet string, for the algorithms without parameters.
-pub(super) fn write_pkcs8(key_type: KeyType, key: &[u8]) -> Result<SecretBytes> {
+/// A PKCS#8 structure around an encoded private key, for the algorithms without parameters.
+pub(super) fn write_pkcs8(key_type: KeyType, inside: &[u8]) -> Result<SecretBytes> {
     let failed = |_| Error::Library("write a private key");
-    let inside = OctetStringRef::new(key)
-        .and_then(|octets| octets.to_der())
-        .map(SecretBytes::from_vec)
-        .map_err(failed)?;
-    let octets = OctetStringRef::new(inside.expose()).map_err(failed)?;
+    let octets = OctetStringRef::new(inside).map_err(failed)?;
     let algorithm = AlgorithmIdentifierRef { oid: expected(key_type).0, parameters: None };
     PrivateKeyInfoRef::new(algorithm, octets).to_der().map(SecretBytes::from_vec).map_err(failed)
 }
