@@ -337,8 +337,7 @@ impl Core {
         self.generation.store(manifest.generation, Ordering::Release);
     }
 
-    /// Whether memory is known to show what the keystore holds.
-    pub(super) fn is_fresh(&self) -> bool {
+    fn is_fresh(&self) -> bool {
         let looked = self.looked.load(Ordering::Acquire);
         looked != NEVER && self.age(looked) <= FRESH
     }

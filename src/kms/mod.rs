@@ -241,11 +241,9 @@ impl Kms {
 
 impl Drop for Kms {
     fn drop(&mut self) {
-        // Nobody waits for a keystore that does not answer, only to have this written down.
-        if !self.core.is_fresh() {
-            return;
-        }
-        if let Err(error) = self.core.record_uses(last_use::MARGIN_WHEN_CLOSED) {
+        // A keystore that cannot be read need not be waited for a second time, only to have this written down.
+        let readable = self.core.table().map(drop);
+        if let Err(error) = readable.and_then(|()| self.core.record_uses(last_use::MARGIN_WHEN_CLOSED)) {
             log::debug!("when keys were last used could not be recorded: {error}");
         }
     }
