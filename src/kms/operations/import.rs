@@ -103,7 +103,7 @@ impl Kms {
         let facts =
             Facts { wrapping_key_spec: Some(spec), wrapping_algorithm: Some(algorithm), ..Facts::default() };
         let operation = Operation::GetParametersForImport;
-        let record = self.view_key(call, operation, key, &facts, |_, record| record.clone())?;
+        let record = self.view_key(call, operation, key, &facts, |record| record.clone())?;
         check_wrapping(record.spec, spec, algorithm)?;
         let private_key = PrivateKey::generate(wrapping_type)?;
         let public_key = PrivateKey::from_pkcs8(wrapping_type, private_key.expose())?.public_spki().to_vec();
@@ -140,7 +140,7 @@ impl Kms {
         let expiration = request.expiration.unwrap_or(ExpirationModel::Expires);
         let facts = Facts { expiration_model: Some(expiration), valid_to, ..Facts::default() };
         // Unwrapping takes milliseconds, so the keystore is not locked meanwhile.
-        let (id, spec) = self.view_key(call, operation, key, &facts, |_, record| (record.id, record.spec))?;
+        let (id, spec) = self.view_key(call, operation, key, &facts, |record| (record.id, record.spec))?;
         let (secret, material_id) = self.unwrap_material(id, spec, request)?;
         self.change_key(call, operation, key, &facts, |draft, naming, mut record| {
             let (version, is_pending) = place(&record, material_id, request, naming)?;

@@ -173,7 +173,7 @@ impl Kms {
     /// # Errors
     /// `NotFoundException`, `InvalidArnException`, `AccessDeniedException`.
     pub fn key_last_usage(&self, call: &Call<'_>, key: &str) -> Result<KeyUsageHistory> {
-        self.view_key(call, Operation::GetKeyLastUsage, key, &Facts::default(), |_, record| {
+        self.view_key(call, Operation::GetKeyLastUsage, key, &Facts::default(), |record| {
             let last_use = last_use::later(record.last_use, self.core.last_uses.get(record.id));
             KeyUsageHistory { key: record.id, created: record.created, last_use }
         })

@@ -71,13 +71,12 @@ impl Kms {
         operation: Operation,
         key: &str,
         facts: &Facts<'_>,
-        view: impl FnOnce(Naming<'_>, &KeyRecord) -> T,
+        view: impl FnOnce(&KeyRecord) -> T,
     ) -> Result<T> {
         let table = self.core.table()?;
-        let naming = table.naming(call);
-        let entry = table.find_id(call, naming.parse_id(key)?)?;
+        let entry = table.find_id(call, table.naming(call).parse_id(key)?)?;
         check(&table, call, operation, entry, facts)?;
-        Ok(view(naming, &entry.record))
+        Ok(view(&entry.record))
     }
 
     /// The key that `key` names in any way, if the call may use it now, and it is for that use. The filesystem's own

@@ -87,7 +87,7 @@ impl Kms {
     /// `NotFoundException`, `UnsupportedOperationException`, `AccessDeniedException`.
     pub fn key_rotation_status(&self, call: &Call<'_>, key: &str) -> Result<RotationStatus> {
         let operation = Operation::GetKeyRotationStatus;
-        self.view_key(call, operation, key, &Facts::default(), |_, record| RotationStatus {
+        self.view_key(call, operation, key, &Facts::default(), |record| RotationStatus {
             key: record.id,
             schedule: record.rotation.clone().filter(|_| record.state != KeyState::PendingDeletion),
             on_demand: record.rotations(RotationType::OnDemand) as u32,
@@ -142,7 +142,7 @@ impl Kms {
         all_material: bool,
         page: Page<'_>,
     ) -> Result<Listed<RotationEntry>> {
-        self.view_key(call, Operation::ListKeyRotations, key, &Facts::default(), |_, record| {
+        self.view_key(call, Operation::ListKeyRotations, key, &Facts::default(), |record| {
             let current = record.current_material();
             let is_rotation = |material: &MaterialInfo| {
                 matches!(material.rotation, RotationType::Automatic | RotationType::OnDemand)

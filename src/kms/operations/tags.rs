@@ -49,7 +49,7 @@ impl Kms {
     /// # Errors
     /// `NotFoundException`, `InvalidMarkerException`, `AccessDeniedException`.
     pub fn list_resource_tags(&self, call: &Call<'_>, key: &str, page: Page<'_>) -> Result<Listed<Tag>> {
-        self.view_key(call, Operation::ListResourceTags, key, &Facts::default(), |_, record| {
+        self.view_key(call, Operation::ListResourceTags, key, &Facts::default(), |record| {
             page::paginate(page::TAGS, page, |after: Option<String>| {
                 let from = after.map_or(Bound::Unbounded, Bound::Excluded);
                 let tags = record.tags.range((from, Bound::Unbounded));
