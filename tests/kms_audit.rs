@@ -26,7 +26,7 @@ const PLACE: &str = "KMSFS_TEST_AUDIT_PLACE";
 const MODE: &str = "KMSFS_TEST_AUDIT_MODE";
 
 fn key() -> ChainKey {
-    ChainKey::derive(&Key::from_bytes(&mut [7; 32]))
+    ChainKey::new(Key::from_bytes(&mut [7; 32]))
 }
 
 fn record(number: u128) -> CallRecord {

@@ -120,10 +120,13 @@ impl Command {
 
 /// The whole command line as clap sees it, with its help pages.
 fn command_line() -> clap::Command {
-    let command = Cli::command().mut_subcommand("key", |key| {
-        let page = help::grouped(&key, key::GROUPS);
-        key.help_template(page)
-    });
+    let in_groups = |command: clap::Command, groups| {
+        let page = help::grouped(&command, groups);
+        command.help_template(page)
+    };
+    let command = Cli::command()
+        .mut_subcommand("key", |key| in_groups(key, key::GROUPS))
+        .mut_subcommand("kms", |kms| in_groups(kms, kms::GROUPS));
     help::root(command)
 }
 
@@ -181,8 +184,10 @@ mod tests {
     #[test]
     fn every_command_is_in_a_group_of_its_help_page() {
         let command = Cli::command();
-        let key = command.find_subcommand("key").expect("a command of ours");
-        for (command, groups) in [(&command, help::COMMANDS), (key, key::GROUPS)] {
+        let sub = |name| command.find_subcommand(name).expect("a command of ours");
+        for (command, groups) in
+            [(&command, help::COMMANDS), (sub("key"), key::GROUPS), (sub("kms"), kms::GROUPS)]
+        {
             for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
                 let name = sub.get_name();
                 assert!(groups.iter().any(|(_, names)| names.contains(&name)), "{name} is in no group");

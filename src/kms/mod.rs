@@ -178,7 +178,7 @@ impl Kms {
 
     /// The key of the audit logs of services on this keystore.
     pub fn audit_key(&self) -> audit::ChainKey {
-        self.core.store.lock().keystore.vault().audit_key()
+        audit::ChainKey::new(self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain"))
     }
 
     /// The ways to unlock the keystore.

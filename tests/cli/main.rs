@@ -7,6 +7,7 @@ mod crypt;
 mod key_pairs;
 mod keys;
 mod keystore;
+mod principals;
 mod prompt;
 mod reference;
 mod support;

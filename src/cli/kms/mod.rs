@@ -1,22 +1,53 @@
 //! `kmsfs kms`: the KMS as a service, and what goes with it.
 
+mod access_key;
 mod audit;
 mod log;
+mod principal;
+mod session;
 mod usage;
 
 use clap::Subcommand;
 
-use super::{Failure, Global};
+use super::{Exit, Failure, Global, access, secret::UnlockArgs};
+use crate::kms;
+
+/// The groups of `kmsfs kms --help`.
+pub const GROUPS: &[super::help::Group] = &[
+    ("Who may call", &["principal", "access-key", "session", "map-uid", "unmap-uid"]),
+    ("Who did", &["audit", "usage"]),
+];
+
+const ABOUT_PRINCIPALS: &str = "\
+A PRINCIPAL is a user (user/alice) or a role (role/backup) of the keystore. It can
+do nothing until the key policy of a key, a grant or a policy of its own says so.
+
+A running service on the same keystore knows of a change within half a second.";
 
 /// Arguments of `kmsfs kms`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT_PRINCIPALS)]
 pub struct Args {
+    #[command(flatten)]
+    unlock: UnlockArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make, list, show and delete users and roles
+    #[command(subcommand)]
+    Principal(principal::Command),
+    /// Make, list, disable, enable and delete the access keys of users
+    #[command(subcommand)]
+    AccessKey(access_key::Command),
+    /// Issue temporary credentials that act as a user or role
+    Session(session::Args),
+    /// Have a user of this machine be a principal on the service's unix socket
+    MapUid(principal::MapArgs),
+    /// Have a user of this machine be nobody on the service's unix socket
+    UnmapUid(principal::UnmapArgs),
     /// Show who called the KMS for what, and verify that the log of it is whole
     Audit(audit::Args),
     /// Add calls up by key, principal or operation, and say what they cost
@@ -28,8 +59,24 @@ enum Command {
 /// # Errors
 /// Those of the command.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    let open = || access::open(global, &args.unlock);
     match &args.command {
-        Command::Audit(args) => audit::run(args, global),
-        Command::Usage(args) => usage::run(args, global),
+        Command::Principal(command) => principal::run(&open()?, command, global.json),
+        Command::AccessKey(command) => access_key::run(&open()?, command, global.json),
+        Command::Session(args) => session::run(&open()?, args, global.json),
+        Command::MapUid(args) => principal::map_uid(&open()?, args),
+        Command::UnmapUid(args) => principal::unmap_uid(&open()?, args),
+        Command::Audit(args) => audit::run(args, global, open),
+        Command::Usage(args) => usage::run(args, global, open),
+    }
+}
+
+/// What the KMS refused, where what was not found is a principal or something of one.
+fn refused(err: kms::Error) -> Failure {
+    match err {
+        kms::Error::NotFound(_) => {
+            Failure::new(Exit::Refused, &err).named(err.name()).hint("See `kmsfs kms principal list`.")
+        }
+        err => err.into(),
     }
 }

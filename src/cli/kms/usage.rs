@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::log::LogArgs;
 use crate::{
-    cli::{Exit, Failure, Global, access, output, secret::UnlockArgs, show},
+    cli::{Exit, Failure, Global, output, show},
     kms::{
         Call, Kms, Page,
         usage::{Bill, By, Ledger, Line, Month, Prices},
@@ -49,8 +49,6 @@ pub struct Args {
     show_prices: bool,
     #[command(flatten)]
     log: LogArgs,
-    #[command(flatten)]
-    unlock: UnlockArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,12 +80,12 @@ impl Grouping {
 ///
 /// # Errors
 /// There is no log, the keystore cannot be opened, or the price table makes no sense.
-pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
     let prices = prices(args.prices.as_deref())?;
     if args.show_prices {
         return output::json(&json!(prices));
     }
-    let kms = access::open(global, &args.unlock)?;
+    let kms = open()?;
     let ledger = Ledger::read(&args.log.directory(global)?, &kms.audit_key())?;
     if ledger.unverified() > 0 {
         let lines = show::count(ledger.unverified(), "line", "lines");

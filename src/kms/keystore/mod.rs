@@ -37,7 +37,6 @@ pub(super) use seal::{Manifest, RowDigest};
 
 use self::postgres::Postgres;
 use super::arn::KeyId;
-use super::audit::ChainKey;
 use super::clock::Timestamp;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::secret::Key;
@@ -65,11 +64,6 @@ impl Vault {
     /// A key for a purpose of its own, the same for all who have the keystore open.
     pub(super) fn subkey(&self, context: &'static str) -> Key {
         kdf::subkey(context, &self.root)
-    }
-
-    /// The key of the audit logs of services on this keystore.
-    pub(super) fn audit_key(&self) -> ChainKey {
-        ChainKey::derive(&self.root)
     }
 
     /// Seals the root key under `unlock`, as slot `id`. A passphrase takes about a second: to find its cost, unless

@@ -18,7 +18,7 @@ const ALICE: &str = "arn:aws:iam::000000000000:user/alice";
 const BOB: &str = "arn:aws:iam::000000000000:user/bob";
 
 fn key() -> ChainKey {
-    ChainKey::derive(&Key::from_bytes(&mut [7; 32]))
+    ChainKey::new(Key::from_bytes(&mut [7; 32]))
 }
 
 fn at(text: &str) -> OffsetDateTime {

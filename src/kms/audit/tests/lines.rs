@@ -77,7 +77,7 @@ fn a_line_follows_only_the_one_it_was_written_after() {
     assert_eq!(one.follow(&key(), &first), Err(Fault::Sequence { found: 1, expected: 2 }));
     let other = Link { chain: Hash([1; 32]), ..one };
     assert_eq!(other.follow(&key(), &second), Err(Fault::Altered));
-    let foreign = ChainKey::derive(&Key::from_bytes(&mut [8; 32]));
+    let foreign = ChainKey::new(Key::from_bytes(&mut [8; 32]));
     assert_eq!(one.follow(&foreign, &second), Err(Fault::Altered));
     for nonsense in [&b""[..], b"{}", &second[..second.len() - 1], &second[1..]] {
         assert_ne!(one.follow(&key(), nonsense), one.follow(&key(), &second));

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 fn key() -> ChainKey {
-    ChainKey::derive(&Key::from_bytes(&mut [7; 32]))
+    ChainKey::new(Key::from_bytes(&mut [7; 32]))
 }
 
 /// Noon on New Year's Day 2026.

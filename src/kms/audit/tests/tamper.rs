@@ -197,7 +197,7 @@ fn a_segment_of_another_log_is_refused() {
 fn another_keystores_key_verifies_nothing() {
     let scratch = Scratch::new();
     scratch.write(3);
-    let foreign = ChainKey::derive(&Key::from_bytes(&mut [8; 32]));
+    let foreign = ChainKey::new(Key::from_bytes(&mut [8; 32]));
     let report = verify(&scratch.path(), &foreign, &Expectations::default()).unwrap();
     assert_eq!(report.broken.unwrap().line, Some(1));
     let before = fs::read(scratch.segment(1)).unwrap();
