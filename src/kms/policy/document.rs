@@ -118,12 +118,43 @@ fn action(text: &str) -> Result<Pattern, Malformed> {
     }
 }
 
-/// A resource: `*`, or a pattern of ARNs.
+/// A resource: `*`, or a pattern of ARNs. Keys belong to no region, and who asks chooses the one in their ARNs. So the
+/// region of a pattern is not compared: a denial could be stepped around.
 fn resource(text: &str, variables: bool) -> Result<Pattern, Malformed> {
-    match text == "*" || text.starts_with("arn:") {
-        true => Pattern::parse(text, variables),
-        false => Err(Malformed::new(format_args!("'{text}' is no resource: an ARN or *"))),
+    let parts = arn_parts(text);
+    let complete = parts.len() == 6 || parts.last() == Some(&"*");
+    match parts.as_slice() {
+        ["*"] => Pattern::parse(text, variables),
+        ["arn", _, service, ..] if *service != "kms" && !service.contains(['*', '?', '$']) => {
+            Pattern::parse(text, variables)
+        }
+        ["arn", partition, service, _, rest @ ..] if complete => {
+            let mut any_region = vec!["arn", *partition, *service, "*"];
+            any_region.extend(rest);
+            Pattern::parse(&any_region.join(":"), variables)
+        }
+        ["arn", ..] if complete => Pattern::parse(text, variables),
+        _ => Err(Malformed::new(format_args!("'{text}' is no resource: a whole ARN or *"))),
     }
+}
+
+/// The up to six parts of an ARN, between colons that are not inside of a variable.
+fn arn_parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut from, mut inside) = (0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' if text[..at].ends_with('$') => inside = true,
+            b'}' => inside = false,
+            b':' if !inside && parts.len() < 5 => {
+                parts.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[from..]);
+    parts
 }
 
 /// The strings of exactly one of two members, of which the second means all but those.

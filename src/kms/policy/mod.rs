@@ -64,14 +64,15 @@ pub struct Request<'a> {
     pub account: &'a str,
     /// `kms:` and the operation's name.
     pub action: &'a str,
-    /// The ARN of what it is asked of; `*` for an operation without a resource.
-    pub resource: &'a str,
-    /// Everything conditions may ask about.
+    /// Everything else.
     pub attributes: &'a dyn Attributes,
 }
 
-/// The values of condition keys, looked up when a condition asks.
+/// What statements and conditions may ask about a request; looked up when one does.
 pub trait Attributes {
+    /// The ARN of what it is about; `*` for an operation without a resource.
+    fn resource(&self) -> Cow<'_, str>;
+
     /// The values of a condition key, whose name is in lower case; `None` if the request has no such key, or no value
     /// for it.
     fn values(&self, key: &str) -> Option<Vec<Cow<'_, str>>>;
@@ -161,7 +162,9 @@ impl Statement {
     /// How the statement is about a request, if it is.
     fn reach(&self, request: &Request<'_>) -> Reach {
         let about = self.actions.covers(|action| action.matches_ignoring_case(request.action))
-            && self.resources.covers(|resource| resource.matches(request.resource, request.attributes));
+            && self.resources.covers(|resource| {
+                resource.is_any() || resource.matches(&request.attributes.resource(), request.attributes)
+            });
         if !about {
             return Reach::Nobody;
         }

@@ -77,6 +77,11 @@ impl Pattern {
         Ok(pattern)
     }
 
+    /// Whether the pattern is `*`.
+    pub(super) fn is_any(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Any])
+    }
+
     /// Whether the pattern is all of `text`.
     pub(super) fn matches(&self, text: &str, attributes: &dyn Attributes) -> bool {
         match self.parts.as_slice() {
@@ -186,6 +191,10 @@ fn matches(pattern: &[Token], text: &str, same: impl Fn(char, char) -> bool) -> 
 struct NoAttributes;
 
 impl Attributes for NoAttributes {
+    fn resource(&self) -> std::borrow::Cow<'_, str> {
+        "*".into()
+    }
+
     fn values(&self, _key: &str) -> Option<Vec<std::borrow::Cow<'_, str>>> {
         None
     }

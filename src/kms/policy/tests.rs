@@ -12,24 +12,27 @@ const KEY: &str = "arn:aws:kms:local:000000000000:key/1234abcd-12ab-34cd-56ef-12
 /// The condition keys of a request: name and values.
 type Keys = &'static [(&'static str, &'static [&'static str])];
 
-struct Given(Keys);
+struct Given(&'static str, Keys);
 
 impl Attributes for Given {
+    fn resource(&self) -> Cow<'_, str> {
+        self.0.into()
+    }
+
     fn values(&self, key: &str) -> Option<Vec<Cow<'_, str>>> {
-        let (_, values) = self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+        let (_, values) = self.1.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
         Some(values.iter().map(|value| Cow::Borrowed(*value)).collect())
     }
 }
 
-fn ask(policy: &Policy, principal: &str, action: &str, resource: &str, keys: Keys) -> Verdict {
+fn ask(policy: &Policy, principal: &str, action: &str, resource: &'static str, keys: Keys) -> Verdict {
     let account = principal.split(':').nth(4).unwrap();
     policy.evaluate(&Request {
         principal,
         session: None,
         account,
         action,
-        resource,
-        attributes: &Given(keys),
+        attributes: &Given(resource, keys),
     })
 }
 
@@ -121,8 +124,7 @@ fn a_role_is_named_by_its_own_arn_or_by_its_session_s() {
                 session: Some(session),
                 account: "000000000000",
                 action: "kms:Decrypt",
-                resource: KEY,
-                attributes: &Given(&[]),
+                attributes: &Given(KEY, &[]),
             };
             let expected = if expected { yes } else { no };
             assert_eq!(policy.evaluate(&request), expected, "{members} {named}");
@@ -220,7 +222,26 @@ fn an_identity_policy_is_about_the_resources_it_lists() {
         ),
         (r#""Resource": "arn:aws:kms:local:000000000000:key/*""#, KEY, NAMED, Allowed),
         (r#""Resource": "arn:aws:kms:*:*:key/*""#, KEY, NAMED, Allowed),
-        (r#""Resource": "arn:aws:kms:eu-west-1:*:key/*""#, KEY, NAMED, Silent),
+        (r#""Resource": "arn:aws:kms:eu-west-1:*:key/*""#, KEY, NAMED, Allowed),
+        (r#""Resource": "arn:aws:kms:${aws:RequestedRegion}:*:key/*""#, KEY, &[], Allowed),
+        (r#""Resource": "arn:aws:kms:eu-west-1:111122223333:key/*""#, KEY, NAMED, Silent),
+        (r#""Resource": "arn:aws:kms:eu-west-1:*""#, KEY, NAMED, Allowed),
+        (r#""Resource": "arn:*:kms:eu-west-1:*:key/*""#, KEY, NAMED, Allowed),
+        (r#""Resource": "arn:aws:*:eu-west-1:*:key/*""#, KEY, NAMED, Allowed),
+        (r#""Resource": "arn:aws:s3:eu-west-1:*:key/*""#, KEY, NAMED, Silent),
+        (r#""Resource": "arn:aws:*""#, KEY, NAMED, Allowed),
+        (
+            r#""Resource": "arn:aws:kms:eu-west-1:${aws:PrincipalAccount}:key/*""#,
+            KEY,
+            &[("aws:PrincipalAccount", &["000000000000"])],
+            Allowed,
+        ),
+        (
+            r#""Resource": "arn:aws:kms:eu-west-1:${aws:PrincipalAccount}:key/*""#,
+            KEY,
+            &[("aws:PrincipalAccount", &["111122223333"])],
+            Silent,
+        ),
         (r#""Resource": "arn:aws:kms:local:000000000000:alias/*""#, KEY, NAMED, Silent),
         (
             r#""Resource": "arn:aws:kms:local:000000000000:alias/*""#,
@@ -724,6 +745,7 @@ fn what_is_not_understood_is_refused() {
         (r#"{"Statement": {"Effect": "Allow", "NotPrincipal": "*", "Action": "kms:*", "Resource": "*"}}"#.into(), "NotPrincipal"),
         (r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "1234abcd"}}"#.into(), "'1234abcd'"),
         (r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "NotResource": "alias/a"}}"#.into(), "'alias/a'"),
+        (r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "arn:aws:kms:eu-*key/a"}}"#.into(), "whole ARN"),
         (format!(r#"{{"Statement": {{{STATEMENT}, "Condition": {{"StringEquals": {{"kms:ViaServices": "y"}}}}}}}}"#), "'kms:ViaServices'"),
         (r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "arn:${aws:usernam}"}}"#.into(), "aws:usernam"),
         (r#"{"Statement": {"Effect": "allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}"#.into(), "Effect"),
