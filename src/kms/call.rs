@@ -40,6 +40,8 @@ pub struct Call<'a> {
     pub ignore_ciphertext: bool,
     /// What the call is known by in logs, if it came over a network.
     pub request_id: Option<Uuid>,
+    /// Whether nobody on the way could read it: it came over TLS or a unix socket, or never left this process.
+    pub is_private: bool,
 }
 
 impl Call<'_> {
@@ -68,6 +70,7 @@ impl Call<'_> {
             dry_run: false,
             ignore_ciphertext: false,
             request_id: None,
+            is_private: true,
         }
     }
 

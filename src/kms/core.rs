@@ -71,12 +71,12 @@ impl Core {
         cost: Option<Argon2Params>,
     ) -> keystore::Result<Core> {
         let core = Core {
+            table: RwLock::new(Table::new(Arc::clone(&clock))),
             clock,
             cost,
             store: Mutex::new(Store { keystore, seen: None }),
             key_pairs: KeyPairs::new(),
             last_uses: LastUses::default(),
-            table: RwLock::default(),
             generation: AtomicU64::new(0),
             started: Instant::now(),
             looked: AtomicU64::new(NEVER),
@@ -321,7 +321,7 @@ impl Core {
         }
         let rows = read(0, &known)?;
         drop(table);
-        let mut fresh = Table::default();
+        let mut fresh = Table::new(Arc::clone(&self.clock));
         let planned = fresh.plan(rows.generation, &rows.items);
         if !rows.verify(&planned) {
             return Err(rows.tampered("the set of its rows"));

@@ -4,6 +4,7 @@ use super::arn::{KeyId, Naming};
 use super::clock::Timestamp;
 use super::last_use::LastUse;
 use super::material::{MaterialId, MaterialInfo, RotationType};
+use super::policy::Written;
 use super::spec::{
     EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
     MacAlgorithm, Origin, SigningAlgorithm,
@@ -186,6 +187,9 @@ pub(super) struct KeyRecord {
     pub(super) aliases: BTreeMap<String, AliasDates>,
     pub(super) rotation: Option<RotationSchedule>,
     pub(super) last_use: Option<LastUse>,
+    /// The key policy; without one, the default of its management type holds.
+    #[serde(deserialize_with = "Written::key_policy")]
+    pub(super) policy: Option<Written>,
     pub(super) materials: Vec<MaterialInfo>,
 }
 
@@ -207,6 +211,7 @@ impl KeyRecord {
             aliases: BTreeMap::new(),
             rotation: None,
             last_use: None,
+            policy: None,
             materials: Vec::new(),
         }
     }

@@ -3,8 +3,8 @@
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
-//! `context`, `due`, `grant`, `key`, `material`, `page`, `primitives`, `principal`, `session`, `settings`, `spec`,
-//! `state`, and the [`audit`] log that a service keeps.
+//! `context`, `default_policy`, `due`, `grant`, `key`, `material`, `page`, [`policy`], `primitives`, `principal`,
+//! `question`, `session`, `settings`, `spec`, `state`, and the [`audit`] log that a service keeps.
 
 mod arn;
 pub mod audit;
@@ -14,6 +14,7 @@ mod call;
 mod clock;
 mod context;
 mod core;
+mod default_policy;
 mod due;
 mod error;
 mod grant;
@@ -28,6 +29,7 @@ mod page;
 pub mod policy;
 mod primitives;
 mod principal;
+mod question;
 pub mod quota;
 mod session;
 mod settings;
@@ -46,6 +48,7 @@ pub use call::{Call, Caller, FILESYSTEM_SERVICE};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CONTEXT_MAX, EncryptionContext};
 pub use error::{Error, Result};
+pub use grant::{GrantConstraints, GrantId, GrantOperation};
 pub use key::{
     AliasEntry, DELETION_DAYS, DELETION_DAYS_DEFAULT, KeyManager, KeyMetadata, KeyState, ROTATION_DAYS,
     ROTATION_DAYS_DEFAULT, RotationSchedule, RotationStatus, Tag,
@@ -53,11 +56,11 @@ pub use key::{
 pub use last_use::{KeyUsageHistory, LastUse, UseOf};
 pub use material::{Imported, MaterialId, MaterialInfo, RotationType};
 pub use operations::{
-    AccessKeyInfo, CreateKey, Credentials, CredentialsError, DataKey, DataKeyPair, Decapsulated,
-    Encapsulated, Encrypted, ImportKeyMaterial, ImportParameters, ImportType, ImportedKeyMaterial, Mac,
-    MaterialState, NewAccessKey, Plaintext, PrincipalInfo, PublicKeyOf, ReEncrypt, ReEncrypted, Rotated,
-    RotationEntry, SESSION_SECONDS, ScheduledDeletion, SharedSecret, Signature, TemporaryCredentials, ToSign,
-    data_key_length,
+    AccessKeyInfo, CreateGrant, CreateKey, CreatedGrant, Credentials, CredentialsError, DataKey, DataKeyPair,
+    Decapsulated, Encapsulated, Encrypted, GrantEntry, ImportKeyMaterial, ImportParameters, ImportType,
+    ImportedKeyMaterial, Mac, MaterialState, NewAccessKey, POLICY_NAME, Plaintext, PrincipalInfo,
+    PublicKeyOf, ReEncrypt, ReEncrypted, Rotated, RotationEntry, SESSION_SECONDS, ScheduledDeletion,
+    SharedSecret, Signature, TemporaryCredentials, ToSign, data_key_length,
 };
 pub use page::{Listed, Page};
 pub use principal::{Principal, PrincipalKind, PrincipalName};

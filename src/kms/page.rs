@@ -63,9 +63,7 @@ pub(super) const KEYS: List = List { number: 1, usual: 100, most: 1000 };
 pub(super) const ALIASES: List = List { number: 2, usual: 50, most: 100 };
 pub(super) const ROTATIONS: List = List { number: 3, usual: 100, most: 1000 };
 pub(super) const TAGS: List = List { number: 4, usual: 50, most: 50 };
-#[allow(dead_code, reason = "for the operations on grants, which are being written")]
 pub(super) const GRANTS: List = List { number: 5, usual: 50, most: 100 };
-#[allow(dead_code, reason = "for the operations on grants, which are being written")]
 pub(super) const RETIRABLE_GRANTS: List = List { number: 6, usual: 50, most: 100 };
 
 /// What a list is in the order of.

@@ -5,6 +5,7 @@
 
 use super::clock::Timestamp;
 use super::error::Error;
+use super::policy::Written;
 use crate::crypto::SecretBytes;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -80,6 +81,26 @@ impl PrincipalName {
     /// The ARN in this account.
     pub(super) fn arn(&self, account: &str) -> String {
         format!("arn:aws:iam::{account}:{self}")
+    }
+
+    /// What the ARNs of a role's sessions in this account begin with.
+    pub(super) fn sessions(&self, account: &str) -> String {
+        format!("arn:aws:sts::{account}:assumed-role/{}/", self.name)
+    }
+}
+
+/// Whose ARN it is, if it is that of a user, a role or a session of a role in `account`.
+pub(super) fn of_arn(arn: &str, account: &str) -> Option<PrincipalName> {
+    let (service, rest) = arn.strip_prefix("arn:aws:")?.split_once("::")?;
+    let name = rest.strip_prefix(account)?.strip_prefix(':')?;
+    match service {
+        "iam" => name.parse().ok(),
+        "sts" => {
+            let (role, session) = name.strip_prefix("assumed-role/")?.split_once('/')?;
+            check_name(session).ok()?;
+            format!("role/{role}").parse().ok()
+        }
+        _ => None,
     }
 }
 
@@ -170,6 +191,22 @@ impl Principal {
         Principal { arn, account: account.to_owned(), identity, session_began: None }
     }
 
+    /// The ARN that policies and grants name: that of the role, whatever the session.
+    pub(super) fn identity_arn(&self) -> &str {
+        match &self.identity {
+            Identity::Root | Identity::User(_) => &self.arn,
+            Identity::Role { arn, .. } => arn,
+        }
+    }
+
+    /// The user or role; the account's root is neither.
+    pub(super) fn id(&self) -> Option<PrincipalId> {
+        match &self.identity {
+            Identity::Root => None,
+            Identity::User(id) | Identity::Role { id, .. } => Some(*id),
+        }
+    }
+
     /// Whether it is the account's root.
     pub fn is_root(&self) -> bool {
         self.identity == Identity::Root
@@ -239,8 +276,8 @@ pub(super) struct AccessKey {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct IdentityPolicy {
     pub(super) name: String,
-    /// JSON.
-    pub(super) document: String,
+    #[serde(deserialize_with = "Written::identity_policy")]
+    pub(super) document: Written,
 }
 
 /// A principal as the keystore holds it, sealed, as one row.

@@ -44,6 +44,8 @@ macro_rules! named {
     };
 }
 
+pub(super) use named;
+
 named! {
     /// What kind of cryptographic key a CMK is.
     KeySpec {

@@ -10,10 +10,28 @@ use super::key::{KeyRecord, KeyState};
 use super::spec::Origin;
 use std::fmt;
 
-/// An operation, as policies name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "AWS KMS's own names")]
-pub enum Operation {
+/// Declares [`Operation`], whose variants are actions of policies.
+macro_rules! operations {
+    ($($operation:ident,)+) => {
+        /// An operation, as policies name it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "AWS KMS's own names")]
+        pub enum Operation {
+            $($operation,)+
+        }
+
+        impl Operation {
+            /// The action of policies: `kms:` and the operation's name.
+            pub const fn action(self) -> &'static str {
+                match self {
+                    $(Operation::$operation => concat!("kms:", stringify!($operation)),)+
+                }
+            }
+        }
+    };
+}
+
+operations! {
     CancelKeyDeletion,
     CreateAlias,
     CreateGrant,
@@ -159,7 +177,7 @@ impl Operation {
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "kms:{self:?}")
+        f.write_str(self.action())
     }
 }
 

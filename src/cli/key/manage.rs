@@ -116,6 +116,7 @@ pub fn create(kms: &Kms, args: &CreateArgs, json: bool) -> Result<(), Failure> {
         spec: args.spec,
         usage: args.usage.or(only),
         origin: args.origin,
+        ..CreateKey::default()
     };
     let metadata = kms.create_key(&OPERATOR, request)?;
     if let Some(alias) = &args.alias {

@@ -1,6 +1,7 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription, ScheduleKeyDeletion,
 //! CancelKeyDeletion, GetKeyLastUsage, and the filesystem's own keys.
 
+use super::policies::set_policy;
 use super::tags::check_tags;
 use super::{check, check_length, check_range};
 use crate::crypto::asymmetric::PrivateKey;
@@ -37,6 +38,10 @@ pub struct CreateKey {
     pub usage: Option<KeyUsage>,
     /// Where its material comes from.
     pub origin: Origin,
+    /// Its key policy; without one, that of the account holds.
+    pub policy: Option<String>,
+    /// Whether to take a policy under which the caller could not change it.
+    pub bypass_policy_lockout_safety_check: bool,
 }
 
 impl Default for CreateKey {
@@ -47,6 +52,8 @@ impl Default for CreateKey {
             spec: KeySpec::SymmetricDefault,
             usage: None,
             origin: Origin::AwsKms,
+            policy: None,
+            bypass_policy_lockout_safety_check: false,
         }
     }
 }
@@ -65,14 +72,17 @@ impl Kms {
     /// key takes up to some seconds.
     ///
     /// # Errors
-    /// `AccessDeniedException`, `ValidationException`, `TagException`, `LimitExceededException`.
+    /// `AccessDeniedException`, `ValidationException`, `TagException`, `LimitExceededException`,
+    /// `MalformedPolicyDocumentException`.
     pub fn create_key(&self, call: &Call<'_>, request: CreateKey) -> Result<KeyMetadata> {
-        let CreateKey { description, tags, spec, origin, .. } = request;
+        let bypass = request.bypass_policy_lockout_safety_check;
+        let CreateKey { description, tags, spec, origin, policy, .. } = request;
         check_length(description.len(), "description", 0..=DESCRIPTION_MAX)?;
         check_tags(&tags)?;
         let usage = usage(spec, request.usage)?;
         let new = NewKey { spec, usage, origin };
-        let facts = Facts { new_key: Some(new), tags: &tags, ..Facts::default() };
+        let facts =
+            Facts { new_key: Some(new), tags: &tags, bypass_lockout_check: bypass, ..Facts::default() };
         authorize(&*self.core.table()?, call, Operation::CreateKey, None, &facts)?;
         let secret = match origin {
             Origin::AwsKms => Some(make_material(spec)?),
@@ -84,6 +94,9 @@ impl Kms {
             record.description = description;
             record.tags = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
             (record.spec, record.usage, record.origin) = (spec, usage, origin);
+            if let Some(policy) = &policy {
+                set_policy(draft.table, call, &mut record, policy, bypass)?;
+            }
             match secret {
                 Some(secret) => draft.put_material(record, RotationType::Initial, secret),
                 None => {

@@ -11,13 +11,18 @@ use crate::kms::call::{Call, Caller};
 use crate::kms::clock::Timestamp;
 use crate::kms::error::{Error, Result};
 use crate::kms::keystore::RecordKey;
-use crate::kms::principal::{AccessKey, PrincipalId, PrincipalKind, PrincipalName, PrincipalRecord};
+use crate::kms::policy::{Kind, Written};
+use crate::kms::principal::{
+    AccessKey, IdentityPolicy, PrincipalId, PrincipalKind, PrincipalName, PrincipalRecord, check_name,
+};
 use crate::kms::table::Table;
 use std::fmt::Display;
 use std::sync::Arc;
 
 /// Most access keys of a user: one in use, and its successor.
 const ACCESS_KEYS_MAX: usize = 2;
+/// Most identity policies of a user or role.
+const POLICIES_MAX: usize = 20;
 /// Most users of the machine who are one principal.
 const UIDS_MAX: usize = 100;
 
@@ -86,14 +91,30 @@ impl Kms {
         })
     }
 
-    /// Removes a user or role. Its access keys, temporary credentials and open connections are refused at once.
+    /// Removes a user or role, with the grants to it. Its access keys, temporary credentials and open connections are
+    /// refused at once.
     ///
     /// # Errors
+    /// `ConflictException` while a key policy names it, since the next one of that name would inherit its rights;
     /// `NotFoundException`, `AccessDeniedException`.
     pub fn delete_principal(&self, call: &Call<'_>, name: &PrincipalName) -> Result<()> {
         check_administrator(call, format_args!("iam:Delete{:?}", name.kind()))?;
         self.core.change(|draft| {
-            let id = find(draft.table, name)?.id;
+            let table = draft.table;
+            let id = find(table, name)?.id;
+            let (arn, sessions) = (name.arn(table.account()), name.sessions(table.account()));
+            let is_meant = |other: &str| other == arn || other.starts_with(&sessions);
+            let named_by = table.entries_after(None).find(|entry| {
+                let policy = entry.record.policy.as_ref();
+                policy.is_some_and(|policy| policy.policy().named().any(is_meant))
+            });
+            if let Some(entry) = named_by {
+                let key = table.naming(call).key(entry.record.id);
+                return Err(Error::Conflict(format!("{name} is named in the key policy of {key}")));
+            }
+            for grant in table.grants().all().filter(|grant| is_meant(&grant.grantee)) {
+                draft.remove(RecordKey::Grant(grant.id));
+            }
             draft.remove(RecordKey::Principal(id));
             Ok(())
         })
@@ -180,6 +201,60 @@ impl Kms {
         })
     }
 
+    /// Hangs an identity policy on a user or role, or exchanges the one of this name.
+    ///
+    /// # Errors
+    /// `MalformedPolicyDocumentException`, `ValidationException` for the policy's name, `LimitExceededException`,
+    /// `NotFoundException`, `AccessDeniedException`.
+    pub fn put_identity_policy(
+        &self,
+        call: &Call<'_>,
+        name: &PrincipalName,
+        policy: &str,
+        document: &str,
+    ) -> Result<()> {
+        check_administrator(call, format_args!("iam:Put{:?}Policy", name.kind()))?;
+        check_name(policy)?;
+        let document = Written::parse(Kind::Identity, document);
+        let document = document.map_err(|why| Error::MalformedPolicy(why.to_string()))?;
+        self.change_principal(name, |record, _| {
+            record.policies.retain(|known| known.name != policy);
+            if record.policies.len() >= POLICIES_MAX {
+                return Err(Error::LimitExceeded(format!("{name} has {POLICIES_MAX} policies already")));
+            }
+            record.policies.push(IdentityPolicy { name: policy.to_owned(), document });
+            record.policies.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(())
+        })
+    }
+
+    /// The text of an identity policy, as it was given.
+    ///
+    /// # Errors
+    /// `NotFoundException`, `AccessDeniedException`.
+    pub fn identity_policy(&self, call: &Call<'_>, name: &PrincipalName, policy: &str) -> Result<String> {
+        check_administrator(call, format_args!("iam:Get{:?}Policy", name.kind()))?;
+        let table = self.core.table()?;
+        let known = find(&table, name)?.policies.iter().find(|known| known.name == policy);
+        Ok(known.ok_or_else(|| no_policy(name, policy))?.document.text().to_owned())
+    }
+
+    /// Takes an identity policy off a user or role.
+    ///
+    /// # Errors
+    /// `NotFoundException`, `AccessDeniedException`.
+    pub fn delete_identity_policy(&self, call: &Call<'_>, name: &PrincipalName, policy: &str) -> Result<()> {
+        check_administrator(call, format_args!("iam:Delete{:?}Policy", name.kind()))?;
+        self.change_principal(name, |record, _| {
+            let before = record.policies.len();
+            record.policies.retain(|known| known.name != policy);
+            if record.policies.len() == before {
+                return Err(no_policy(name, policy));
+            }
+            Ok(())
+        })
+    }
+
     /// Has the user `uid` of this machine be `name` on the unix socket, and nobody else.
     ///
     /// # Errors
@@ -256,6 +331,10 @@ pub(super) fn check_administrator(call: &Call<'_>, action: impl Display) -> Resu
 pub(super) fn find<'a>(table: &'a Table, name: &PrincipalName) -> Result<&'a PrincipalRecord> {
     let found = table.principals().named(name.kind(), name.name());
     found.map(|stored| &stored.record).ok_or_else(|| Error::NotFound(format!("there is no {name}")))
+}
+
+fn no_policy(name: &PrincipalName, policy: &str) -> Error {
+    Error::NotFound(format!("{name} has no policy {policy}"))
 }
 
 fn no_access_key(name: &PrincipalName, id: &str) -> Error {

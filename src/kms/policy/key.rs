@@ -15,6 +15,7 @@ const KMS: &[&str] = &[
     "customermasterkeyspec",
     "customermasterkeyusage",
     "datakeypairspec",
+    "encapsulationalgorithm",
     "encryptionalgorithm",
     "encryptioncontextkeys",
     "expirationmodel",

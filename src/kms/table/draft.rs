@@ -72,7 +72,6 @@ impl<'a> Draft<'a> {
     }
 
     /// Has a grant written. It is of a CMK that exists, which the caller has made sure of.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(in crate::kms) fn put_grant(&mut self, record: GrantRecord) {
         self.staged.insert(RecordKey::Grant(record.id), Write::Grant(record));
     }

@@ -10,10 +10,13 @@ pub(super) use draft::Draft;
 
 use super::arn::{DEFAULT_ACCOUNT, DEFAULT_REGION, KeyId, KeyRef, Naming};
 use super::call::{Call, Caller};
-use super::clock::Timestamp;
+use super::clock::{Clock, Timestamp, to_millis};
+use super::default_policy::DefaultPolicies;
 use super::due;
 use super::error::{Error, Result};
+use super::key::KeyRecord;
 use super::keystore::{Entry, Item, Manifest, RecordKey, RowDigest, Stored};
+use super::policy::Written;
 use super::settings::SettingsRecord;
 use grants::Grants;
 use principals::Principals;
@@ -22,8 +25,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// Everything as of one generation of the keystore.
-#[derive(Default)]
 pub(super) struct Table {
+    clock: Arc<dyn Clock>,
     manifest: Manifest,
     entries: BTreeMap<KeyId, Arc<Entry>>,
     aliases: BTreeMap<String, KeyId>,
@@ -31,9 +34,35 @@ pub(super) struct Table {
     grants: Grants,
     principals: Principals,
     settings: Option<Arc<Stored<SettingsRecord>>>,
+    default_policies: DefaultPolicies,
 }
 
 impl Table {
+    /// What an empty keystore holds.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Table {
+        Table {
+            clock,
+            manifest: Manifest::default(),
+            entries: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            due: BTreeSet::new(),
+            grants: Grants::default(),
+            principals: Principals::default(),
+            settings: None,
+            default_policies: DefaultPolicies::new(DEFAULT_ACCOUNT),
+        }
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Timestamp {
+        to_millis(self.clock.now())
+    }
+
+    /// The key policy of a CMK: its own, or the default of its management type.
+    pub(super) fn policy<'a>(&'a self, record: &'a KeyRecord) -> &'a Written {
+        record.policy.as_ref().unwrap_or_else(|| self.default_policies.of(record.manager))
+    }
+
     pub(super) fn manifest(&self) -> Manifest {
         self.manifest
     }
@@ -76,7 +105,7 @@ impl Table {
         let own_region = settings.map_or(DEFAULT_REGION, |settings| &settings.region);
         Naming {
             region: call.region.unwrap_or(own_region),
-            account: settings.map_or(DEFAULT_ACCOUNT, |settings| &settings.account),
+            account: self.account(),
             own_region,
             anywhere: call.caller == Caller::Filesystem,
         }
@@ -146,10 +175,10 @@ impl Table {
                 Item::Cmk(entry) => self.put(entry),
                 Item::Grant(grant) => self.grants.put(grant),
                 Item::Principal(principal) => self.principals.put(principal),
-                Item::Settings(settings) => self.settings = Some(settings),
+                Item::Settings(settings) => self.put_settings(Some(settings)),
                 Item::Removed(RecordKey::Grant(id)) => self.grants.remove(id),
                 Item::Removed(RecordKey::Principal(id)) => self.principals.remove(id),
-                Item::Removed(RecordKey::Settings) => self.settings = None,
+                Item::Removed(RecordKey::Settings) => self.put_settings(None),
                 Item::Removed(RecordKey::Cmk(id)) => {
                     self.entries.remove(&id);
                 }
@@ -163,6 +192,11 @@ impl Table {
         self.aliases.extend(entry.record.aliases.keys().map(|name| (name.clone(), id)));
         self.due.extend(due::next(&entry.record).map(|(date, _)| (date, id)));
         self.entries.insert(id, entry);
+    }
+
+    fn put_settings(&mut self, settings: Option<Arc<Stored<SettingsRecord>>>) {
+        self.settings = settings;
+        self.default_policies = DefaultPolicies::new(self.account());
     }
 
     fn forget_names(&mut self, id: KeyId) {

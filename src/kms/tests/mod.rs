@@ -4,10 +4,13 @@
 
 mod agreement;
 mod aliases;
+mod authorization;
 mod damage;
 mod files;
+mod grants;
 mod identifiers;
 mod import;
+mod key_policies;
 mod last_use;
 mod lifecycle;
 mod pages;
@@ -74,4 +77,28 @@ fn within_a_second(what: &str, done: impl Fn() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(1), "{what}: not within a second");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A new user or role.
+fn principal(kms: &Kms, text: &str) -> PrincipalName {
+    let name: PrincipalName = text.parse().unwrap();
+    kms.create_principal(OPERATOR, &name).unwrap();
+    name
+}
+
+/// A call of a user, or of a session of a role.
+fn call_of(kms: &Kms, name: &PrincipalName) -> Call<'static> {
+    let issued = kms.issue_session(OPERATOR, name, "session", 900).unwrap();
+    let found = kms.lookup_access_key(&issued.access_key, Some(&issued.token)).unwrap();
+    Call::of(&found.principal)
+}
+
+/// A call of the account's root.
+fn call_of_root(kms: &Kms) -> Call<'static> {
+    Call::of(&kms.principal_for_uid(0, 0).unwrap().unwrap())
+}
+
+/// A policy of these statements.
+fn policy(statements: &[&str]) -> String {
+    format!(r#"{{"Version": "2012-10-17", "Statement": [{}]}}"#, statements.join(","))
 }

@@ -11,6 +11,8 @@ use super::super::settings::SettingsRecord;
 use super::*;
 use crate::crypto::random;
 
+const DENIAL: &str = r#"{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}"#;
+
 /// From the shortest HMAC key to a private key longer than any.
 const LENGTHS: [usize; 9] = [0, 1, 28, 31, 33, 128, 1218, 4097, 10_000];
 
@@ -124,14 +126,13 @@ fn grant(key: KeyId, name: &str, created: OffsetDateTime) -> GrantRecord {
         name: Some(name.into()),
         grantee: "arn:aws:iam::000000000000:user/alice".into(),
         retiring: None,
-        operations: vec!["Decrypt".into()],
+        operations: vec![GrantOperation::Decrypt],
         constraints: GrantConstraints {
             encryption_context_subset: Some(BTreeMap::from([("a".into(), "b".into())])),
             ..GrantConstraints::default()
         },
         created: to_millis(created),
         issuing_account: "000000000000".into(),
-        token: "token".into(),
     }
 }
 
@@ -267,7 +268,10 @@ fn principal(name: &str, access_key: &str, uid: u32) -> PrincipalRecord {
             active: true,
             created: start(),
         }],
-        policies: vec![IdentityPolicy { name: "p".into(), document: "{}".into() }],
+        policies: vec![IdentityPolicy {
+            name: "p".into(),
+            document: policy::Written::parse(policy::Kind::Identity, DENIAL).unwrap(),
+        }],
         unix_uids: vec![uid],
     }
 }

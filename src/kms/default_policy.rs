@@ -1,0 +1,79 @@
+//! The key policies of keys that nobody wrote one for.
+
+use super::key::KeyManager;
+use super::policy::{Kind, Written};
+
+/// The default policies in one account.
+pub(super) struct DefaultPolicies {
+    customer: Written,
+    own: Written,
+}
+
+impl DefaultPolicies {
+    pub(super) fn new(account: &str) -> DefaultPolicies {
+        let parse = |text: String| {
+            Written::parse(Kind::Key, &text).expect("the default policies are policies whatever the account")
+        };
+        DefaultPolicies { customer: parse(customer(account)), own: parse(own(account)) }
+    }
+
+    /// That of keys so managed.
+    pub(super) fn of(&self, manager: KeyManager) -> &Written {
+        match manager {
+            KeyManager::Customer => &self.customer,
+            KeyManager::Service | KeyManager::Owned => &self.own,
+        }
+    }
+}
+
+/// AWS KMS's default: the account's identity policies decide.
+fn customer(account: &str) -> String {
+    format!(
+        r#"{{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {{
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {{
+      "AWS" : "arn:aws:iam::{account}:root"
+    }},
+    "Action" : "kms:*",
+    "Resource" : "*"
+  }} ]
+}}"#
+    )
+}
+
+/// As AWS managed keys have it: everybody may use the key through the service, and look at it otherwise.
+fn own(account: &str) -> String {
+    format!(
+        r#"{{
+  "Version" : "2012-10-17",
+  "Id" : "auto-kmsfs-1",
+  "Statement" : [ {{
+    "Sid" : "Allow access through kmsfs for all principals in the account",
+    "Effect" : "Allow",
+    "Principal" : {{
+      "AWS" : "*"
+    }},
+    "Action" : [ "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey" ],
+    "Resource" : "*",
+    "Condition" : {{
+      "StringEquals" : {{
+        "kms:CallerAccount" : "{account}",
+        "kms:ViaService" : "kmsfs"
+      }}
+    }}
+  }}, {{
+    "Sid" : "Allow direct access to key metadata to the account",
+    "Effect" : "Allow",
+    "Principal" : {{
+      "AWS" : "arn:aws:iam::{account}:root"
+    }},
+    "Action" : [ "kms:Describe*", "kms:Get*", "kms:List*" ],
+    "Resource" : "*"
+  }} ]
+}}"#
+    )
+}
