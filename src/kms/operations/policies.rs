@@ -57,7 +57,7 @@ impl Kms {
     /// # Errors
     /// `NotFoundException`, `InvalidArnException`, `AccessDeniedException`.
     pub fn list_key_policies(&self, call: &Call<'_>, key: &str) -> Result<Vec<&'static str>> {
-        self.view_key(call, Operation::ListKeyPolicies, key, &Facts::default(), |_, _| vec![POLICY_NAME])
+        self.view_key(call, Operation::ListKeyPolicies, key, &Facts::default(), |_| vec![POLICY_NAME])
     }
 }
 
