@@ -20,10 +20,9 @@ mod story;
 use kmsfs::fs::{Caller, Error, Filesystem, ROOT};
 use kmsfs::volume::Durability;
 use kmsfs::volume::check::{self, Observer, Problem, Target};
-use kmsfs::volume::lower::SystemLower;
 use memory::{Scratch, open_volume};
 use power::{Class, Disk, Random, killed, power_cuts};
-use recorder::{Role, Survivors};
+use recorder::{Recorder, Role, Survivors};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,9 +85,10 @@ fn read_all(fs: &Filesystem) -> Result<Tree, String> {
     Ok(tree)
 }
 
-/// Mounts what is in `dir` and reads it.
-fn survey(dir: &Path) -> Result<Tree, String> {
-    let volume = open_volume(dir, Arc::new(SystemLower), Durability::Power).map_err(|e| e.to_string())?;
+/// Mounts what is in `dir`, where the inodes `aged` have a ctime of long ago, and reads it.
+fn survey(dir: &Path, aged: HashSet<(u64, u64)>) -> Result<Tree, String> {
+    let lower = Arc::new(Recorder::aging(aged));
+    let volume = open_volume(dir, lower, Durability::Power).map_err(|e| e.to_string())?;
     let report = check::run(&Target::of(&volume), 1, &Silent).map_err(|e| e.to_string())?;
     let store = volume.store.clone();
     let fs = open_filesystem(volume).map_err(|e| e.to_string());
@@ -166,9 +166,9 @@ fn crashes(story: &Story, disk: Disk) -> Vec<Crash> {
 fn look_at(story: &Story, crash: &Crash) -> Result<(), String> {
     let (survivors, first, last) = crash;
     let dir = scratch();
-    story.recording.rebuild(dir.path(), survivors);
+    let aged = story.recording.rebuild(dir.path(), survivors);
     let moments: Vec<&Tree> = story.moments[*first..=*last].iter().map(|m| &m.tree).collect();
-    survey(dir.path()).and_then(|tree| judge(&tree, &moments))
+    survey(dir.path(), aged).and_then(|tree| judge(&tree, &moments))
 }
 
 /// Finds nothing wrong in any crash of `story`.

@@ -2,11 +2,12 @@
 //!
 //! [`Recorder`] passes every call on and logs those that change something, in terms of *nodes*: numbers that
 //! stand for inodes and mean the same in a replay. [`Recording::rebuild`] makes a fresh directory that holds what
-//! a chosen part of the log would have left on the disk. Modes, owners, times and attributes are not logged.
+//! a chosen part of the log would have left on the disk. Modes, owners, times and attributes are not logged, only that
+//! an inode was touched: its ctime then tells of this session. Files of which nothing of that survived look *aged*.
 
-use kmsfs::volume::lower::{Fd, Lower, LowerEntry, SetTime, Stat, StatFs, SystemLower, open_root};
+use kmsfs::volume::lower::{Fd, Lower, LowerEntry, SetTime, Stat, StatFs, SystemLower, Timespec, open_root};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -76,6 +77,10 @@ pub enum Op {
         at: u64,
         len: u64,
     },
+    /// Mode, owner or times were set.
+    Touch {
+        node: Node,
+    },
     SyncAll,
     StartWriteback {
         node: Node,
@@ -99,15 +104,30 @@ impl Op {
             Op::Link { dir, .. } | Op::Unlink { dir, .. } | Op::Rmdir { dir, .. } => vec![*dir],
             Op::Rename { dir, to, .. } => vec![*dir, *to],
             Op::Truncate { node, .. } | Op::Allocate { node, .. } => vec![*node],
-            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll => vec![],
+            Op::Touch { .. }
+            | Op::Write { .. }
+            | Op::StartWriteback { .. }
+            | Op::Sync { .. }
+            | Op::SyncAll => vec![],
         }
     }
 
-    /// The node that gains, changes or loses a name: of that, an `fdatasync` knows nothing.
+    /// The node that gains, changes or loses a name, or is touched: of that, an `fdatasync` knows nothing.
     pub fn named(&self) -> Option<Node> {
         match self {
-            Op::Link { node, .. } | Op::Unlink { node, .. } | Op::Rename { node, .. } => Some(*node),
+            Op::Link { node, .. }
+            | Op::Unlink { node, .. }
+            | Op::Rename { node, .. }
+            | Op::Touch { node } => Some(*node),
             _ => None,
+        }
+    }
+
+    /// The node whose ctime it moves.
+    fn changed(&self) -> Option<Node> {
+        match self {
+            Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Allocate { node, .. } => Some(*node),
+            other => other.named(),
         }
     }
 }
@@ -169,6 +189,7 @@ pub struct Recorder {
     base: Base,
     log: Mutex<Log>,
     stopped: AtomicBool,
+    aged: Mutex<HashSet<(u64, u64)>>,
 }
 
 impl Recorder {
@@ -184,7 +205,44 @@ impl Recorder {
             let name = path.file_name().unwrap();
             log.add(&SystemLower.stat(&parent, name).unwrap(), name);
         }
-        Recorder { lower: SystemLower, base, log: Mutex::new(log), stopped: AtomicBool::new(false) }
+        Recorder {
+            lower: SystemLower,
+            base,
+            log: Mutex::new(log),
+            stopped: AtomicBool::new(false),
+            aged: Mutex::default(),
+        }
+    }
+
+    /// Records nothing, and has the inodes `aged` look as if nobody had changed them for years, until somebody does.
+    pub fn aging(aged: HashSet<(u64, u64)>) -> Recorder {
+        Recorder {
+            lower: SystemLower,
+            base: Vec::new(),
+            log: Mutex::default(),
+            stopped: AtomicBool::new(true),
+            aged: Mutex::new(aged),
+        }
+    }
+
+    fn as_it_looks(&self, stat: Stat) -> Stat {
+        match self.aged.lock().contains(&(stat.dev, stat.ino)) {
+            true => Stat { ctime: Timespec { sec: 0, nsec: 0 }, ..stat },
+            false => stat,
+        }
+    }
+
+    /// Logs that the inode was touched.
+    fn touch(&self, fd: &Fd, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let stat = self.lower.fstat(fd)?;
+        self.aged.lock().remove(&(stat.dev, stat.ino));
+        self.change(act, |log, ()| {
+            // What has no name yet that was seen is nobody's concern.
+            if let Some(node) = log.nodes.get(&(stat.dev, stat.ino)).copied() {
+                log.ops.push(Op::Touch { node });
+            }
+            Ok(())
+        })
     }
 
     /// How many changes and syncs there were so far.
@@ -348,6 +406,7 @@ impl Lower for Recorder {
             let upto = ((from / PAGE * PAGE) + step.next_multiple_of(PAGE)).min(end);
             let bytes = &buf[(from - at) as usize..(upto - at) as usize];
             let before = self.lower.fstat(fd)?;
+            self.aged.lock().remove(&(before.dev, before.ino));
             self.lower.pwrite(fd, bytes, from)?;
             if !self.stopped.load(Ordering::Acquire) {
                 let after = self.lower.fstat(fd)?;
@@ -412,10 +471,10 @@ impl Lower for Recorder {
     }
 
     fn stat(&self, dir: &Fd, name: &OsStr) -> io::Result<Stat> {
-        self.lower.stat(dir, name)
+        self.lower.stat(dir, name).map(|stat| self.as_it_looks(stat))
     }
     fn fstat(&self, fd: &Fd) -> io::Result<Stat> {
-        self.lower.fstat(fd)
+        self.lower.fstat(fd).map(|stat| self.as_it_looks(stat))
     }
     fn read_dir(&self, dir: &Fd) -> io::Result<Vec<LowerEntry>> {
         self.lower.read_dir(dir)
@@ -430,19 +489,19 @@ impl Lower for Recorder {
         self.lower.seek(fd, at, whence)
     }
     fn chmod(&self, fd: &Fd, mode: u32) -> io::Result<()> {
-        self.lower.chmod(fd, mode)
+        self.touch(fd, || self.lower.chmod(fd, mode))
     }
     fn chmod_at(&self, dir: &Fd, name: &OsStr, mode: u32) -> io::Result<()> {
         self.lower.chmod_at(dir, name, mode)
     }
     fn chown(&self, fd: &Fd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-        self.lower.chown(fd, uid, gid)
+        self.touch(fd, || self.lower.chown(fd, uid, gid))
     }
     fn chown_at(&self, dir: &Fd, name: &OsStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         self.lower.chown_at(dir, name, uid, gid)
     }
     fn utimens(&self, fd: &Fd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
-        self.lower.utimens(fd, atime, mtime)
+        self.touch(fd, || self.lower.utimens(fd, atime, mtime))
     }
     fn utimens_at(&self, dir: &Fd, name: &OsStr, atime: SetTime, mtime: SetTime) -> io::Result<()> {
         self.lower.utimens_at(dir, name, atime, mtime)
@@ -484,8 +543,9 @@ pub struct Survivors {
 }
 
 impl Recording {
-    /// Makes in the empty directory `dir` what the disk holds if only `survivors` reached it.
-    pub fn rebuild(&self, dir: &Path, survivors: &Survivors) {
+    /// Makes in the empty directory `dir` what the disk holds if only `survivors` reached it. Returns the inodes whose
+    /// ctime is still from before the recording.
+    pub fn rebuild(&self, dir: &Path, survivors: &Survivors) -> HashSet<(u64, u64)> {
         let mut rebuild = Rebuild::on_base(dir, &self.base);
         let mut writes = survivors.writes.iter().copied().peekable();
         let last = survivors.writes.last().map_or(0, |w| w + 1);
@@ -503,6 +563,9 @@ impl Recording {
                 _ => {}
             }
         }
+        let changed: HashSet<Node> = self.ops[..survivors.metadata].iter().filter_map(Op::changed).collect();
+        let aged = (1..=self.base.len()).filter(|node| !changed.contains(node));
+        aged.map(|node| SystemLower.fstat(&rebuild.fds[&node]).unwrap()).map(|s| (s.dev, s.ino)).collect()
     }
 }
 
@@ -565,7 +628,11 @@ impl Rebuild {
             }
             Op::Truncate { node, size } => self.lower.truncate(&fds[node], *size),
             Op::Allocate { node, mode, at, len } => self.lower.fallocate(&fds[node], *mode, *at, *len),
-            Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll => Ok(()),
+            Op::Touch { .. }
+            | Op::Write { .. }
+            | Op::StartWriteback { .. }
+            | Op::Sync { .. }
+            | Op::SyncAll => Ok(()),
         };
         done.unwrap_or_else(|e| panic!("{op:?} cannot be repeated: {e}"));
     }

@@ -111,6 +111,8 @@ pub struct File {
     data_key: Mutex<KeyState>,
     inner: Mutex<Inner>,
     handles: AtomicUsize,
+    /// A recovery would look at the lower file: its ctime lies in this session, on the disk too.
+    announced: Mutex<bool>,
     /// The lower file may hold something that is not durable.
     lower_dirty: AtomicBool,
     /// Held while the lower file is synced, so that who finds it clean waits for who cleaned it.
@@ -207,6 +209,7 @@ impl File {
             slot: header.slot,
         };
         File {
+            announced: Mutex::new(store.is_announced(key)),
             store,
             key,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),

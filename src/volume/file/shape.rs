@@ -46,6 +46,7 @@ impl File {
 
     /// A write that failed half way may have left tags behind the end, at `len`; a hole must not find them.
     pub(super) fn forget_behind(&self, len: u64) -> Result<()> {
+        self.announce()?;
         apply::forget_behind(self.tag_file(), &self.store.tags, len, blocks_in(len)).map(drop)
     }
 

@@ -71,6 +71,25 @@ impl File {
         self.seal()
     }
 
+    /// Before the first change in place of a file from an earlier session: its ctime tells of this one, durably.
+    ///
+    /// Recovery goes by ctime. Were page 0 to reach the disk before the inode does, and the power to go in between,
+    /// the header would tell of a length and of blocks that the file does not have, and nobody would look. What a
+    /// checkpoint does needs no announcement: its records are durable, and a replay does it again.
+    pub(super) fn announce(&self) -> Result<()> {
+        let mut announced = self.announced.lock();
+        if !*announced {
+            if self.store.power {
+                let mtime = self.store.lower.fstat(&self.fd)?.mtime;
+                self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?;
+                self.store.lower.fsync(&self.fd)?;
+            }
+            self.store.announced(self.key);
+            *announced = true;
+        }
+        Ok(())
+    }
+
     /// Has the header tell what the file is now, so that closing it later changes no time that `stat` has shown.
     ///
     /// # Errors
@@ -108,6 +127,7 @@ impl File {
         let (sealed_len, durable_len) = (inner.sealable_len(), inner.durable_len);
         let slot = Slot { generation, sealed_len, durable_len, ..inner.slot.clone() };
         let (sector, at) = self.encode_slot(&slot, key);
+        self.announce()?;
         // A slot that could not be written is tried again in the same sector: the other is all there is meanwhile.
         self.store.lower.pwrite(&self.fd, &sector, at)?;
         inner.slot = slot;

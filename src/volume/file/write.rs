@@ -309,6 +309,7 @@ impl File {
 
     /// Data first, then tags: a daemon killed in between leaves a hole, not a block that fails.
     fn write_in_place(&self, sealed: &Sealed<'_>, run: Range<u64>) -> Result<()> {
+        self.announce()?;
         for piece in runs(run) {
             self.store.lower.pwrite(&self.fd, sealed.data(&piece), data_offset(piece.start))?;
             self.store.tags.store(self.tag_file(), piece.start, sealed.entries(&piece))?;
