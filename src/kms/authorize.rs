@@ -96,6 +96,10 @@ pub(super) fn authorize(
         GrantId::of_token(token)?;
     }
     let record = entry.map(|entry| &entry.record);
+    if let (Some(trace), Some(record)) = (call.trace, record) {
+        let spec = facts.key_pair_spec.unwrap_or(record.spec);
+        trace.key(operation, table.naming(call).key(record.id), spec, facts.context);
+    }
     match &call.caller {
         Caller::Principal(principal) => {
             let question = Question { table, call, principal, operation, record, facts };
@@ -119,6 +123,9 @@ pub(super) fn authorize_retiring(
     grant: &GrantRecord,
 ) -> Result<()> {
     let operation = Operation::RetireGrant;
+    if let Some(trace) = call.trace {
+        trace.key(operation, table.naming(call).key(record.id), record.spec, None);
+    }
     let Caller::Principal(principal) = &call.caller else {
         return check_manager(table, call, operation, Some(record));
     };
@@ -128,6 +135,9 @@ pub(super) fn authorize_retiring(
     let (_, by_identity) = question.check_denials()?;
     let by_grant = grant.retiring.as_ref().is_some_and(|retiring| is_named(principal, retiring))
         || (is_named(principal, &grant.grantee) && grant.operations.contains(&GrantOperation::RetireGrant));
+    if let (Some(trace), true) = (call.trace, by_grant) {
+        trace.grant(grant.id);
+    }
     match by_grant || question.is_allowed(None, by_identity) {
         true => Ok(()),
         false => Err(question.refusal("because no identity-based policy allows the kms:RetireGrant action")),
@@ -264,10 +274,14 @@ impl Question<'_> {
         let names = [self.principal.arn.as_str(), self.principal.identity_arn()];
         let names = if names[0] == names[1] { &names[..1] } else { &names[..] };
         let mut grants = names.iter().flat_map(|name| self.table.grants().to(record.id, name));
-        match self.facts.terms {
-            Some(terms) => grants.any(|grant| grant.allows_to_grant(terms)),
-            None => grants.any(|grant| grant.allows(operation, self.facts.context)),
+        let granting = match self.facts.terms {
+            Some(terms) => grants.find(|grant| grant.allows_to_grant(terms)),
+            None => grants.find(|grant| grant.allows(operation, self.facts.context)),
+        };
+        if let (Some(trace), Some(grant)) = (self.call.trace, granting) {
+            trace.grant(grant.id);
         }
+        granting.is_some()
     }
 
     /// The error that the call is refused, in AWS's words.

@@ -2,6 +2,7 @@
 
 use super::error::{Error, Result};
 use super::principal::Principal;
+use super::trace::Trace;
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,6 +43,8 @@ pub struct Call<'a> {
     pub request_id: Option<Uuid>,
     /// Whether nobody on the way could read it: it came over TLS or a unix socket, or never left this process.
     pub is_private: bool,
+    /// Where to note what becomes known of it.
+    pub trace: Option<&'a Trace>,
 }
 
 impl Call<'_> {
@@ -71,6 +74,7 @@ impl Call<'_> {
             ignore_ciphertext: false,
             request_id: None,
             is_private: true,
+            trace: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
 //! `context`, `default_policy`, `due`, `grant`, `key`, `material`, `page`, [`policy`], `primitives`, `principal`,
-//! `question`, `session`, `settings`, `spec`, `state`, and the [`audit`] log that a service keeps.
+//! `question`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps.
 
 mod arn;
 pub mod audit;
@@ -36,6 +36,7 @@ mod settings;
 mod spec;
 mod state;
 mod table;
+mod trace;
 pub mod usage;
 mod watcher;
 
@@ -69,6 +70,7 @@ pub use spec::{
     KeySpec, KeyUsage, MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
 };
 pub use state::Operation;
+pub use trace::Trace;
 
 use self::core::Core;
 use crate::crypto::passphrase::Argon2Params;

@@ -21,6 +21,10 @@ macro_rules! operations {
         }
 
         impl Operation {
+            /// Every one there is.
+            #[cfg(test)]
+            pub const ALL: &[Operation] = &[$(Operation::$operation),+];
+
             /// The action of policies: `kms:` and the operation's name.
             pub const fn action(self) -> &'static str {
                 match self {

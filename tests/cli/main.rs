@@ -7,6 +7,7 @@ mod crypt;
 mod key_pairs;
 mod keys;
 mod keystore;
+mod policies;
 mod principals;
 mod prompt;
 mod reference;

@@ -7,12 +7,14 @@ mod alias;
 mod asymmetric;
 mod crypt;
 mod data_key;
+mod grant;
 mod import;
 mod mac;
 mod manage;
+mod policy;
 mod rotation;
 mod show;
-mod stdio;
+pub mod stdio;
 mod tag;
 
 use clap::Subcommand;
@@ -28,6 +30,7 @@ pub const GROUPS: &[super::help::Group] = &[
     ("Keys", &["create", "list", "describe", "last-usage", "update-description"]),
     ("Switching", &["disable", "enable", "schedule-deletion", "cancel-deletion"]),
     ("Key material", &["rotate", "rotation", "import-parameters", "import", "delete-material"]),
+    ("Who may use it", &["policy", "grant"]),
     ("Names and labels", &["alias", "tag", "untag"]),
     ("Encrypting", &["encrypt", "decrypt", "re-encrypt", "generate-data-key", "random"]),
     ("Signing and agreeing", &["public-key", "sign", "verify", "mac", "verify-mac", "derive-shared-secret"]),
@@ -87,6 +90,12 @@ enum Command {
     /// Make, move, delete and list aliases
     #[command(subcommand)]
     Alias(alias::Command),
+    /// Print or exchange a key's policy: who may do what with it over a service
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Let a principal use a key, list who may, and take it back
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// Put labels on a key
     Tag(tag::TagArgs),
     /// Take labels off a key
@@ -138,6 +147,8 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Import(args) => import::import(&kms, args, json),
         Command::DeleteMaterial(args) => import::delete(&kms, args, json),
         Command::Alias(command) => alias::run(&kms, command, json),
+        Command::Policy(command) => policy::run(&kms, command, json),
+        Command::Grant(command) => grant::run(&kms, command, json),
         Command::Tag(args) => tag::tag(&kms, args, json),
         Command::Untag(args) => tag::untag(&kms, args, json),
         Command::Encrypt(args) => crypt::encrypt(&kms, args, json),

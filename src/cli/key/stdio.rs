@@ -56,6 +56,15 @@ impl Input {
         Ok(data)
     }
 
+    /// A document.
+    ///
+    /// # Errors
+    /// As [`Input::read`]; or it is not UTF-8.
+    pub fn read_text(&self) -> Result<String, Failure> {
+        let text = str::from_utf8(&self.read()?).map(str::to_owned);
+        text.map_err(|_| Failure::new(Exit::Refused, "the input is not text"))
+    }
+
     /// A ciphertext: base64 as the other commands print it, or raw bytes.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod access_key;
 mod audit;
 mod log;
+mod policy;
 mod principal;
 mod session;
 mod usage;
@@ -14,7 +15,7 @@ use crate::kms;
 
 /// The groups of `kmsfs kms --help`.
 pub const GROUPS: &[super::help::Group] = &[
-    ("Who may call", &["principal", "access-key", "session", "map-uid", "unmap-uid"]),
+    ("Who may call", &["principal", "access-key", "session", "policy", "map-uid", "unmap-uid"]),
     ("Who did", &["audit", "usage"]),
 ];
 
@@ -44,6 +45,9 @@ enum Command {
     AccessKey(access_key::Command),
     /// Issue temporary credentials that act as a user or role
     Session(session::Args),
+    /// Attach, list, show and detach the policies of a principal
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Have a user of this machine be a principal on the service's unix socket
     MapUid(principal::MapArgs),
     /// Have a user of this machine be nobody on the service's unix socket
@@ -64,6 +68,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Principal(command) => principal::run(&open()?, command, global.json),
         Command::AccessKey(command) => access_key::run(&open()?, command, global.json),
         Command::Session(args) => session::run(&open()?, args, global.json),
+        Command::Policy(command) => policy::run(&open()?, command, global.json),
         Command::MapUid(args) => principal::map_uid(&open()?, args),
         Command::UnmapUid(args) => principal::unmap_uid(&open()?, args),
         Command::Audit(args) => audit::run(args, global, open),

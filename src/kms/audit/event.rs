@@ -15,6 +15,12 @@ use uuid::Uuid;
 /// Most bytes of a text that a client chooses freely: its user agent, the operation it asks for.
 const TEXT_MAX: usize = 256;
 
+/// What the names of operations begin with that change what the keystore holds.
+const CHANGES: &[&str] = &[
+    "Cancel", "Create", "Delete", "Disable", "Enable", "Import", "Put", "Retire", "Revoke", "Rotate",
+    "Schedule", "Tag", "Untag", "Update",
+];
+
 /// One call of the KMS: who asked for what, on which key, and what came of it. Holds no secret: no plaintext, no
 /// ciphertext, no key material, no token.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -66,27 +72,29 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// The record of a call that has just arrived; what becomes known of it later is filled in.
+    /// The record of a call that has just arrived, of an operation by its name in the API; what becomes known of it
+    /// later is filled in.
     pub fn new(
         time: OffsetDateTime,
         request_id: Uuid,
         source: Source,
         operation: impl Into<Cow<'static, str>>,
     ) -> CallRecord {
+        let operation = operation.into();
         CallRecord {
             time,
             request_id,
             principal: None,
             source,
             user_agent: None,
-            operation: operation.into(),
+            read_only: !CHANGES.iter().any(|verb| operation.starts_with(verb)),
+            operation,
             key: None,
             spec: None,
             context: EncryptionContext::new(),
             source_key: None,
             source_context: EncryptionContext::new(),
             grant: None,
-            read_only: false,
             error: None,
             dry_run: false,
             micros: 0,

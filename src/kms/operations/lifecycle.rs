@@ -107,7 +107,11 @@ impl Kms {
             Ok(id)
         })?;
         let table = self.core.table()?;
-        Ok(table.find_id(call, id)?.record.metadata(table.naming(call)))
+        let metadata = table.find_id(call, id)?.record.metadata(table.naming(call));
+        if let Some(trace) = call.trace {
+            trace.key(Operation::CreateKey, metadata.arn.clone(), spec, None);
+        }
+        Ok(metadata)
     }
 
     /// The service-managed key `alias/kmsfs/default`, made if it does not exist. It is for the filesystem;

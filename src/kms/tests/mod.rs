@@ -24,6 +24,7 @@ mod signing;
 mod slots;
 mod states;
 mod time;
+mod trace;
 mod use_of_keys;
 
 use super::keystore::{self, Unlock};

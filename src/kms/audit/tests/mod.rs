@@ -45,7 +45,6 @@ fn record(number: u128) -> CallRecord {
     record.key = Some("arn:aws:kms:local:000000000000:key/3c24…".to_owned());
     record.spec = Some("SYMMETRIC_DEFAULT".into());
     record.context = EncryptionContext::new().with("purpose", "a \"test\"\n");
-    record.read_only = true;
     record
 }
 
