@@ -5,11 +5,11 @@ use super::clock::Timestamp;
 use super::last_use::LastUse;
 use super::material::{MaterialId, MaterialInfo, RotationType};
 use super::policy::Written;
+use super::small_map::SmallMap;
 use super::spec::{
     EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm, KeySpec, KeyUsage,
     MacAlgorithm, Origin, SigningAlgorithm,
 };
-use std::collections::BTreeMap;
 
 /// Shortest and longest waiting period of a deletion, in days.
 pub const DELETION_DAYS: std::ops::RangeInclusive<u32> = 7..=30;
@@ -183,8 +183,8 @@ pub(super) struct KeyRecord {
     pub(super) spec: KeySpec,
     pub(super) usage: KeyUsage,
     pub(super) origin: Origin,
-    pub(super) tags: BTreeMap<String, String>,
-    pub(super) aliases: BTreeMap<String, AliasDates>,
+    pub(super) tags: SmallMap<String>,
+    pub(super) aliases: SmallMap<AliasDates>,
     pub(super) rotation: Option<RotationSchedule>,
     pub(super) last_use: Option<LastUse>,
     /// The key policy; without one, the default of its management type holds.
@@ -207,8 +207,8 @@ impl KeyRecord {
             spec: KeySpec::SymmetricDefault,
             usage: KeyUsage::EncryptDecrypt,
             origin: Origin::AwsKms,
-            tags: BTreeMap::new(),
-            aliases: BTreeMap::new(),
+            tags: SmallMap::new(),
+            aliases: SmallMap::new(),
             rotation: None,
             last_use: None,
             policy: None,

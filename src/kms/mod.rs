@@ -33,6 +33,7 @@ mod question;
 pub mod quota;
 mod session;
 mod settings;
+mod small_map;
 mod spec;
 mod state;
 mod table;

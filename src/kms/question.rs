@@ -154,7 +154,7 @@ impl<'a> Question<'a> {
                 many(tags.map(|tag| (&tag.value).into()))
             }
             "resourcetag" => {
-                let tags = self.record.into_iter().flat_map(|record| &record.tags);
+                let tags = self.record.into_iter().flat_map(|record| record.tags.iter());
                 many(tags.filter(|(key, _)| same_name(key, wanted)).map(|(_, value)| value.into()))
             }
             _ => None,

@@ -1,10 +1,10 @@
 //! CMKs: a record, and the versions of its key material.
 
 use super::Vault;
-use super::database::{Transaction, Value};
+use super::database::{Row, Transaction, Value};
 use super::error::Result;
 use super::material::{Material, NewMaterial};
-use super::record::{CMK, RecordKey, Stored};
+use super::record::{RecordKey, Stored};
 use super::seal::RowDigest;
 use crate::kms::arn::KeyId;
 use crate::kms::key::KeyRecord;
@@ -44,6 +44,11 @@ fn find(materials: &[Arc<Material>], version: u32) -> Option<&Arc<Material>> {
 /// Material by the CMK that it belongs to.
 pub(super) type Materials = HashMap<KeyId, Vec<Arc<Material>>>;
 
+const ALL: &str = "SELECT cmk, version, sealed FROM material";
+/// A statement of its own, so that a database finds what little changed without looking at the rest.
+pub(super) const CHANGED: &str = "SELECT cmk, version, sealed FROM material \
+                                  WHERE cmk IN (SELECT id FROM record WHERE changed > $1)";
+
 /// Reads the material of all CMKs whose record changed after generation `since`. Material that `known` has is
 /// not unsealed again.
 pub(super) fn read_materials(
@@ -53,9 +58,7 @@ pub(super) fn read_materials(
     known: &dyn Fn(KeyId) -> Option<Arc<Entry>>,
 ) -> Result<Materials> {
     let mut materials = Materials::new();
-    let sql = "SELECT cmk, version, sealed FROM material \
-               WHERE cmk IN (SELECT id FROM record WHERE kind = $1 AND changed > $2) ORDER BY cmk, version";
-    transaction.query(sql, &[CMK.into(), since.into()], |row| {
+    let read = |row: &dyn Row| {
         let (cmk, version, sealed) = (KeyId::from_bytes(row.array(0)?), row.number(1)?, row.bytes(2)?);
         let digest = Material::digest_of(vault, cmk, version, sealed);
         let same = known(cmk)
@@ -65,9 +68,18 @@ pub(super) fn read_materials(
             Some(material) => material,
             None => Arc::new(Material::open(vault, cmk, version, sealed, digest)?),
         };
-        materials.entry(cmk).or_default().push(material);
+        let of_cmk: &mut Vec<_> = materials.entry(cmk).or_default();
+        of_cmk.reserve_exact(1);
+        of_cmk.push(material);
         Ok(())
-    })?;
+    };
+    match since {
+        0 => transaction.query(ALL, &[], read)?,
+        _ => transaction.query(CHANGED, &[since.into()], read)?,
+    }
+    for of_cmk in materials.values_mut() {
+        of_cmk.sort_unstable_by_key(|material| material.version());
+    }
     Ok(materials)
 }
 

@@ -31,7 +31,7 @@ impl RecordKey {
     /// The kind's number, as stored and as associated data; 2 is material ([`Row`]).
     pub(super) fn kind(&self) -> u8 {
         match self {
-            RecordKey::Cmk(_) => CMK,
+            RecordKey::Cmk(_) => 1,
             RecordKey::Grant(_) => 3,
             RecordKey::Principal(_) => 4,
             RecordKey::Settings => 5,
@@ -59,9 +59,6 @@ impl RecordKey {
         }
     }
 }
-
-/// The kind of CMKs.
-pub(super) const CMK: u8 = 1;
 
 impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

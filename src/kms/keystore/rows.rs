@@ -93,6 +93,11 @@ impl Rows {
     }
 }
 
+const ALL: &str = "SELECT kind, id, changed, sealed FROM record";
+pub(super) const CHANGED: &str = "SELECT kind, id, changed, sealed FROM record WHERE changed > $1";
+pub(super) const REMOVED: &str = "SELECT kind, id FROM removed WHERE changed > $1";
+pub(super) const FORGET: &str = "DELETE FROM removed WHERE changed <= $1";
+
 /// Reads records that changed after generation `since`. `known` gives what the caller has of a CMK, whose
 /// material need not be unsealed again.
 pub(super) fn read(
@@ -110,8 +115,7 @@ pub(super) fn read(
         read_removed(vault, transaction, since, &mut items)?;
     }
     let mut materials = cmk::read_materials(vault, transaction, since, known)?;
-    let sql = "SELECT kind, id, changed, sealed FROM record WHERE changed > $1 ORDER BY kind, id";
-    transaction.query(sql, &[since.into()], |row| {
+    let read = |row: &dyn Row| {
         let (key, changed, sealed) = (key(vault, row)?, row.number(2)?, row.bytes(3)?);
         items.push(match key {
             RecordKey::Cmk(id) => {
@@ -127,7 +131,11 @@ pub(super) fn read(
             }
         });
         Ok(())
-    })?;
+    };
+    match since {
+        0 => transaction.query(ALL, &[], read)?,
+        _ => transaction.query(CHANGED, &[since.into()], read)?,
+    }
     Ok(Rows { generation, items, vault: Arc::clone(vault), slots, mac })
 }
 
@@ -137,8 +145,7 @@ fn read_removed(
     since: u64,
     items: &mut Vec<Item>,
 ) -> Result<()> {
-    let sql = "SELECT kind, id FROM removed WHERE changed > $1 ORDER BY kind, id";
-    transaction.query(sql, &[since.into()], |row| {
+    transaction.query(REMOVED, &[since.into()], |row| {
         items.push(Item::Removed(key(vault, row)?));
         Ok(())
     })
@@ -200,5 +207,5 @@ fn remove(transaction: &Transaction<'_>, generation: u64, key: RecordKey) -> Res
         &[kind, id, generation.into()],
     )?;
     let past = generation.saturating_sub(REMEMBERED);
-    transaction.execute("DELETE FROM removed WHERE changed <= $1", &[past.into()])
+    transaction.execute(FORGET, &[past.into()])
 }

@@ -11,7 +11,6 @@ use crate::kms::keystore::Entry;
 use crate::kms::page::{self, Listed, Page};
 use crate::kms::state::{Operation, check_exists};
 use crate::kms::table::{Draft, Table};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Most aliases of one key.
@@ -116,8 +115,7 @@ impl Kms {
         let entry = table.find_id(call, naming.parse_id(key)?)?;
         check(&table, call, operation, entry, &Facts::default())?;
         page::paginate(page::ALIASES, page, |after: Option<String>| {
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let names = entry.record.aliases.range((from, Bound::Unbounded)).map(|(name, _)| name);
+            let names = entry.record.aliases.after(after.as_deref()).map(|(name, _)| name);
             Ok(names.map(|name| (name.clone(), alias_entry(naming, name, &entry.record))))
         })
     }

@@ -8,7 +8,6 @@ use crate::kms::key::Tag;
 use crate::kms::page::{self, Listed, Page};
 use crate::kms::state::Operation;
 use std::collections::BTreeSet;
-use std::ops::Bound;
 
 const TAGS_MAX: usize = 50;
 const TAG_KEY_MAX: usize = 128;
@@ -51,8 +50,7 @@ impl Kms {
     pub fn list_resource_tags(&self, call: &Call<'_>, key: &str, page: Page<'_>) -> Result<Listed<Tag>> {
         self.view_key(call, Operation::ListResourceTags, key, &Facts::default(), |record| {
             page::paginate(page::TAGS, page, |after: Option<String>| {
-                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-                let tags = record.tags.range((from, Bound::Unbounded));
+                let tags = record.tags.after(after.as_deref());
                 Ok(tags.map(|(key, value)| (key.clone(), Tag { key: key.clone(), value: value.clone() })))
             })
         })?

@@ -19,6 +19,7 @@ mod principals;
 mod processes;
 mod records;
 mod rsa_encryption;
+mod scale;
 mod scratch;
 mod signing;
 mod slots;

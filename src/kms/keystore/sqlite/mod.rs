@@ -244,3 +244,31 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         ),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::database::Transaction;
+    use super::super::{cmk, rows, schema};
+    use super::*;
+
+    #[test]
+    fn what_changed_is_found_without_looking_at_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keystore.db");
+        let fill = |sqlite: &Sqlite| {
+            let transaction = Transaction::begin(sqlite, Access::Create)?;
+            schema::migrate(sqlite, &transaction)?;
+            transaction.commit()
+        };
+        Sqlite::create(&path, fill).unwrap();
+        let sqlite = Sqlite::open(&path).unwrap();
+        for sql in [cmk::CHANGED, rows::CHANGED, rows::REMOVED, rows::FORGET] {
+            let mut statement = sqlite.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = statement.query_map([1], |row| row.get(3)).unwrap();
+            let steps: Vec<String> = steps.map(rusqlite::Result::unwrap).collect();
+            assert!(steps.iter().any(|step| step.starts_with("SEARCH")), "{sql}: {steps:?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{sql}: {steps:?}");
+        }
+    }
+}
