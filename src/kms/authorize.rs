@@ -92,8 +92,8 @@ pub(super) fn authorize(
     entry: Option<&Entry>,
     facts: &Facts<'_>,
 ) -> Result<()> {
-    for token in call.grant_tokens {
-        GrantId::of_token(token)?;
+    if call.grant_tokens.iter().any(|token| GrantId::of_token(token).is_none()) {
+        return Err(Error::InvalidGrantToken("Invalid grant token".into()));
     }
     let record = entry.map(|entry| &entry.record);
     if let (Some(trace), Some(record)) = (call.trace, record) {

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::clock::{Clock, Timestamp, to_millis};
 use super::due::{self, Due};
 use super::error::{Error, Result};
+use super::grant::GrantId;
 use super::key::KeyRecord;
 use super::key_pairs::KeyPairs;
 use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, Mark, RecordKey, Rows};
@@ -163,6 +164,20 @@ impl Core {
             self.last_uses.recorded(key, noted);
         }
         Ok(())
+    }
+
+    /// As [`Core::table`], and with the grants that the call has tokens of, as far as they exist: another process may
+    /// have made one just now.
+    pub(super) fn table_for(&self, call: &Call<'_>) -> Result<RwLockReadGuard<'_, Table>> {
+        let table = self.table()?;
+        let is_known =
+            |token: &String| GrantId::of_token(token).is_some_and(|id| table.grants().get(id).is_some());
+        if call.grant_tokens.iter().all(is_known) {
+            return Ok(table);
+        }
+        drop(table);
+        self.look().map_err(|e| Error::KeyUnavailable(format!("keys cannot be used just now: {e}")))?;
+        self.table()
     }
 
     /// Looks for changes that other processes made.

@@ -54,17 +54,13 @@ impl GrantId {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The grant that a token names, which need not exist.
-    ///
-    /// # Errors
-    /// `InvalidGrantTokenException` if it is no grant token.
-    pub(super) fn of_token(token: &str) -> Result<GrantId> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-        let id = bytes.and_then(|bytes| match bytes.split_first_chunk::<33>() {
+    /// The grant that a token names, which need not exist; `None` if it is no grant token.
+    pub(super) fn of_token(token: &str) -> Option<GrantId> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        match bytes.split_first_chunk::<33>() {
             Some(([TOKEN_VERSION, id @ ..], rest)) if rest.len() == 16 => Some(GrantId(*id)),
             _ => None,
-        });
-        id.ok_or_else(|| Error::InvalidGrantToken("Invalid grant token".into()))
+        }
     }
 }
 
@@ -336,4 +332,64 @@ impl GrantRecord {
 /// Whether an ARN in a grant is that of `principal`: its own, or that of the session in which it acts.
 pub(super) fn is_named(principal: &Principal, arn: &str) -> bool {
     arn == principal.arn || arn == principal.identity_arn()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
+        proptest::collection::vec(("[aAbB]", "[12]"), 0..4)
+    }
+
+    fn constraints() -> impl Strategy<Value = GrantConstraints> {
+        let side = || proptest::option::of(pairs().prop_map(BTreeMap::from_iter));
+        (side(), side()).prop_map(|(encryption_context_equals, encryption_context_subset)| GrantConstraints {
+            encryption_context_equals,
+            encryption_context_subset,
+        })
+    }
+
+    #[test]
+    fn ids_and_tokens_read_back() {
+        let id = GrantId::random();
+        assert_eq!(id.to_string().parse::<GrantId>().unwrap(), id);
+        assert_eq!(GrantId::of_token(&id.token()), Some(id));
+        assert_ne!(id.token(), id.token());
+    }
+
+    #[test]
+    fn no_operation_of_a_grant_is_another() {
+        let all: BTreeSet<&str> = GrantOperation::ALL.iter().map(|operation| operation.name()).collect();
+        assert_eq!(all.len(), GrantOperation::ALL.len());
+        assert_eq!(GrantOperation::of(Operation::Decrypt), Some(GrantOperation::Decrypt));
+        assert_eq!(GrantOperation::of(Operation::ReEncryptTo), Some(GrantOperation::ReEncryptTo));
+        for never in [Operation::PutKeyPolicy, Operation::ScheduleKeyDeletion, Operation::RevokeGrant] {
+            assert_eq!(GrantOperation::of(never), None, "{never}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_as_strict_allows_no_context_more(
+            strict in constraints(),
+            loose in constraints(),
+            context in pairs(),
+        ) {
+            prop_assume!(strict.check().is_ok() && loose.check().is_ok());
+            prop_assert!(strict.are_as_strict_as(&strict));
+            let context: EncryptionContext = context.into_iter().collect();
+            if strict.are_as_strict_as(&loose) && strict.allow(&context) {
+                prop_assert!(loose.allow(&context), "{strict:?} {loose:?} {context:?}");
+            }
+        }
+
+        #[test]
+        fn no_text_is_taken_for_a_token_or_an_id(text in "\\PC{0,80}") {
+            prop_assert!(GrantId::of_token(&text).is_none());
+            prop_assert!(text.parse::<GrantId>().is_err());
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub use operations::{
     Decapsulated, Encapsulated, Encrypted, GrantEntry, ImportKeyMaterial, ImportParameters, ImportType,
     ImportedKeyMaterial, Mac, MaterialState, NewAccessKey, POLICY_NAME, Plaintext, PrincipalInfo,
     PublicKeyOf, ReEncrypt, ReEncrypted, Rotated, RotationEntry, SESSION_SECONDS, ScheduledDeletion,
-    SharedSecret, Signature, TemporaryCredentials, ToSign, data_key_length,
+    Settings, SharedSecret, Signature, TemporaryCredentials, ToSign, data_key_length,
 };
 pub use page::{Listed, Page};
 pub use principal::{Principal, PrincipalKind, PrincipalName};

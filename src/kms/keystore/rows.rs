@@ -57,7 +57,6 @@ impl Item {
 }
 
 /// A record to be written, or removed.
-#[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
 pub(in crate::kms) enum Write {
     /// A CMK with new versions of its material. Versions that its record does not name any more are destroyed.
     Cmk(KeyRecord, Vec<NewMaterial>),

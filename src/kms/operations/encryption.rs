@@ -192,7 +192,7 @@ impl Kms {
             return Ok(entry);
         }
         let named = BlobHeader::parse(source.blob)?.key;
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let entry = match source.key {
             Some(key) => Arc::clone(super::find(&table, call, key)?),
             None => Arc::clone(table.find_id(call, named)?),
@@ -208,7 +208,7 @@ impl Kms {
     /// Whether a ciphertext and the key to encrypt it with anew name the same key. What does not exist is found out
     /// later.
     fn is_same_key(&self, call: &Call<'_>, source: &Source<'_>, destination: &str) -> Result<bool> {
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let id = |key: &str| super::find(&table, call, key).ok().map(|entry| entry.record.id);
         let from = match source.algorithm.oaep().is_some() || ignores_ciphertext(call) {
             true => source.key.and_then(id),

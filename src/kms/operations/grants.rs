@@ -176,12 +176,11 @@ impl Kms {
     /// `InvalidGrantTokenException` if it is no token, or its grant is gone; `AccessDeniedException`,
     /// `DryRunOperationException`.
     pub fn retire_grant_by_token(&self, call: &Call<'_>, token: &str) -> Result<()> {
-        let id = GrantId::of_token(token)?;
         self.core.change(|draft| {
-            let grant = draft.table.grants().get(id);
+            let grant = GrantId::of_token(token).and_then(|id| draft.table.grants().get(id));
             let grant = grant.ok_or_else(|| Error::InvalidGrantToken("Invalid grant token".into()))?;
             retire(draft.table, call, grant)?;
-            draft.remove(RecordKey::Grant(id));
+            draft.remove(RecordKey::Grant(grant.id));
             Ok(())
         })
     }

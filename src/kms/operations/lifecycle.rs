@@ -164,7 +164,7 @@ impl Kms {
     /// # Errors
     /// `NotFoundException`, `InvalidArnException`, `AccessDeniedException`.
     pub fn describe_key(&self, call: &Call<'_>, key: &str) -> Result<KeyMetadata> {
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let entry = table.find(call, key)?;
         let facts = Facts { named: Some(key), ..Facts::default() };
         check(&table, call, Operation::DescribeKey, entry, &facts)?;

@@ -17,6 +17,7 @@ mod mac;
 mod policies;
 mod principals;
 mod rotation;
+mod settings;
 mod signing;
 mod tags;
 
@@ -32,6 +33,7 @@ pub use mac::Mac;
 pub use policies::POLICY_NAME;
 pub use principals::{AccessKeyInfo, NewAccessKey, PrincipalInfo};
 pub use rotation::{MaterialState, Rotated, RotationEntry};
+pub use settings::Settings;
 pub use signing::{PublicKeyOf, Signature, ToSign};
 
 use super::Kms;
@@ -77,7 +79,7 @@ impl Kms {
         facts: &Facts<'_>,
         view: impl FnOnce(&KeyRecord) -> T,
     ) -> Result<T> {
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let entry = table.find_id(call, table.naming(call).parse_id(key)?)?;
         check(&table, call, operation, entry, facts)?;
         Ok(view(&entry.record))
@@ -104,7 +106,7 @@ impl Kms {
                 _ => {}
             }
         }
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let entry = find(&table, call, key)?;
         check(&table, call, operation, entry, &Facts { named: Some(key), ..facts.clone() })?;
         check_usage(&table, call, operation, entry, usage)?;

@@ -57,7 +57,7 @@ impl Kms {
     /// `UnsupportedOperationException` if it is no key pair, `NotFoundException`, `DisabledException`,
     /// `KMSInvalidStateException`, `AccessDeniedException`, `KeyUnavailableException`.
     pub fn public_key(&self, call: &Call<'_>, key: &str) -> Result<PublicKeyOf> {
-        let table = self.core.table()?;
+        let table = self.core.table_for(call)?;
         let entry = Arc::clone(table.find(call, key)?);
         let facts = Facts { named: Some(key), ..Facts::default() };
         check(&table, call, Operation::GetPublicKey, &entry, &facts)?;

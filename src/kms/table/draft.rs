@@ -83,7 +83,6 @@ impl<'a> Draft<'a> {
     }
 
     /// Has the settings written.
-    #[allow(dead_code, reason = "for the operations on grants and principals, which are being written")]
     pub(in crate::kms) fn put_settings(&mut self, record: SettingsRecord) {
         self.staged.insert(RecordKey::Settings, Write::Settings(record));
     }

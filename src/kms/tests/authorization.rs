@@ -497,3 +497,29 @@ fn a_malformed_grant_token_is_refused_and_a_true_one_adds_nothing() {
         assert_eq!(with(bad), "InvalidGrantTokenException", "{bad}");
     }
 }
+
+#[test]
+fn a_grant_token_serves_at_once_through_another_server() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let there = Kms::open(scratch.location(), &passphrase("right"), scratch.sleepy()).unwrap();
+    let (name, key) = (principal(&kms, "user/alice"), key(&kms));
+    let alice = call_of(&kms, &name);
+    within_a_second("the key", || there.describe_key(OPERATOR, &key).is_ok());
+    for _ in 0..20 {
+        let request = CreateGrant {
+            key: &key,
+            grantee: &format!("arn:aws:iam::{ACCOUNT}:user/alice"),
+            retiring: None,
+            operations: &[GrantOperation::Encrypt],
+            constraints: GrantConstraints::default(),
+            name: None,
+        };
+        let made = kms.create_grant(OPERATOR, &request).unwrap();
+        let tokens = [made.token];
+        let call = Call { grant_tokens: &tokens, ..alice.clone() };
+        assert_eq!(encrypt(&there, &call, &key), OK);
+        kms.revoke_grant(OPERATOR, &key, &made.id.to_string()).unwrap();
+        within_a_second("the end of it", || encrypt(&there, &call, &key) != OK);
+    }
+}

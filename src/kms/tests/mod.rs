@@ -21,6 +21,7 @@ mod records;
 mod rsa_encryption;
 mod scale;
 mod scratch;
+mod settings;
 mod signing;
 mod slots;
 mod states;

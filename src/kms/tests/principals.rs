@@ -253,3 +253,58 @@ fn only_the_root_and_the_operator_manage_principals() {
         "User: arn:aws:iam::{ACCOUNT}:user/alice is not authorized to perform: iam:CreateUser"
     )));
 }
+
+#[test]
+fn identity_policies_hang_on_a_principal_by_name() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let alice = create(&kms, "user/alice");
+    let allow = policy(&[r#"{"Effect": "Allow", "Action": "kms:List*", "Resource": "*"}"#]);
+    let deny = policy(&[r#"{"Effect": "Deny", "Action": "kms:List*", "Resource": "*"}"#]);
+    let call = call_of(&kms, &alice);
+    let outcome = || name(kms.list_keys(&call, Page::whole()));
+    for (policy, text, expected) in
+        [("b", &allow, "ok"), ("a", &deny, "AccessDeniedException"), ("a", &allow, "ok")]
+    {
+        kms.put_identity_policy(OPERATOR, &alice, policy, text).unwrap();
+        assert_eq!(kms.identity_policy(OPERATOR, &alice, policy).unwrap(), *text);
+        assert_eq!(outcome(), expected);
+    }
+    assert_eq!(scratch.open().describe_principal(OPERATOR, &alice).unwrap().policies, ["a", "b"]);
+    for policy in ["a", "b"] {
+        assert_eq!(outcome(), "ok");
+        kms.delete_identity_policy(OPERATOR, &alice, policy).unwrap();
+        assert_eq!(name(kms.identity_policy(OPERATOR, &alice, policy)), "NotFoundException");
+        assert_eq!(name(kms.delete_identity_policy(OPERATOR, &alice, policy)), "NotFoundException");
+    }
+    assert_eq!(outcome(), "AccessDeniedException");
+}
+
+#[test]
+fn an_identity_policy_is_a_policy_under_a_name_and_there_are_twenty_at_most() {
+    let scratch = Scratch::new();
+    let kms = scratch.create();
+    let alice = create(&kms, "user/alice");
+    let allow = policy(&[r#"{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}"#]);
+    let to_everybody =
+        policy(&[r#"{"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}"#]);
+    for (policy, text, expected) in [
+        ("", &*allow, "ValidationException"),
+        ("a/b", &allow, "ValidationException"),
+        ("a", "", "MalformedPolicyDocumentException"),
+        ("a", "{}", "MalformedPolicyDocumentException"),
+        ("a", &to_everybody, "MalformedPolicyDocumentException"),
+    ] {
+        assert_eq!(
+            name(kms.put_identity_policy(OPERATOR, &alice, policy, text)),
+            expected,
+            "{policy} {text}"
+        );
+    }
+    for i in 0..20 {
+        kms.put_identity_policy(OPERATOR, &alice, &i.to_string(), &allow).unwrap();
+    }
+    assert_eq!(name(kms.put_identity_policy(OPERATOR, &alice, "more", &allow)), "LimitExceededException");
+    assert_eq!(name(kms.put_identity_policy(OPERATOR, &alice, "7", &allow)), "ok");
+    assert_eq!(name(kms.put_identity_policy(OPERATOR, &named("user/bob"), "p", &allow)), "NotFoundException");
+}
