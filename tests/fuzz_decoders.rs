@@ -1,11 +1,14 @@
 //! Mutational fuzzing of everything that decodes bytes of the lower directory: no input panics, and none is
-//! accepted for something else than was written.
+//! accepted for something else than was written; and of requests to the service: none panics, and what is refused
+//! is refused in AWS's words.
 //!
 //! Bounded by time: `KMSFS_FUZZ_SECONDS` for all decoders together (default 5). A failure prints the decoder,
 //! the seed and the input; `KMSFS_FUZZ_SEED` starts with that seed again.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+use kmsfs::api::auth::Authorization;
+use kmsfs::api::operations;
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::keys::{FileKey, WrappedKey};
 use kmsfs::volume::config::{self, Config, Settings};
@@ -259,6 +262,62 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
 }
 
+/// Requests of every kind of member, as AWS's clients send them.
+const REQUESTS: &[(&str, &str)] = &[
+    ("Encrypt", r#"{"KeyId":"alias/a","Plaintext":"QUJD","EncryptionContext":{"a":"b"},"DryRun":false}"#),
+    ("Decrypt", r#"{"CiphertextBlob":"QUJD","GrantTokens":["t"],"EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}"#),
+    ("GenerateDataKey", r#"{"KeyId":"k","NumberOfBytes":32,"EncryptionContext":{"\u00e4":"\"\\"}}"#),
+    ("CreateKey", r#"{"Tags":[{"TagKey":"a","TagValue":""}],"KeySpec":"RSA_2048","MultiRegion":null}"#),
+    ("ListAliases", r#"{"Limit":10,"Marker":"AAAA"}"#),
+    (
+        "ImportKeyMaterial",
+        r#"{"KeyId":"k","ImportToken":"QQ==","EncryptedKeyMaterial":"QQ==","ValidTo":1.5e9}"#,
+    ),
+    ("UntagResource", r#"{"KeyId":"k","TagKeys":["a","b"],"Unknown":[[{"x":[1,2.5,-3e10]}]]}"#),
+];
+
+const AUTHORIZATION: &[u8] = b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/kms/aws4_request, \
+    SignedHeaders=host;x-amz-date;x-amz-target, \
+    Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7";
+
+#[test]
+fn no_request_panics() {
+    let seeds: Vec<Vec<u8>> = REQUESTS.iter().map(|(_, body)| body.as_bytes().to_vec()).collect();
+    for (name, body) in REQUESTS {
+        operations::find(name).unwrap().read(body.as_bytes()).unwrap();
+    }
+    let headers = [AUTHORIZATION.to_vec()];
+    let (seconds, seed) = settings();
+    let (mut random, mut inputs, end) = (Random(seed), 0, Instant::now() + Duration::from_secs(seconds));
+    while Instant::now() < end {
+        let served = &operations::SERVED[random.below(operations::SERVED.len())];
+        let (body, header) = (mutate(&mut random, &seeds), mutate(&mut random, &headers));
+        let read = catch_unwind(|| {
+            if let Err(error) = served.read(&body) {
+                assert!(["SerializationException", "ValidationException"].contains(&error.name()));
+            }
+            if let Err(error) = Authorization::parse(&String::from_utf8_lossy(&header)) {
+                assert!(error.name().ends_with("SignatureException"));
+            }
+        });
+        let inputs_are = || format!("{}, {}", hex::encode(&body), hex::encode(&header));
+        assert!(read.is_ok(), "{}, seed {seed}, inputs {}", served.model.name, inputs_are());
+        inputs += 1;
+    }
+    println!("requests: {inputs} inputs, seed {seed}");
+}
+
+/// For how many seconds to fuzz, and the seed.
+fn settings() -> (u64, u64) {
+    let seed = number("KMSFS_FUZZ_SEED").unwrap_or_else(|| {
+        let mut seed = [0; 8];
+        kmsfs::crypto::random::fill(&mut seed);
+        u64::from_le_bytes(seed)
+    });
+    assert_ne!(seed, 0, "the generator would stand still");
+    (number("KMSFS_FUZZ_SECONDS").unwrap_or(5), seed)
+}
+
 #[test]
 fn no_input_panics_or_passes_for_another() {
     let targets = [
@@ -271,13 +330,8 @@ fn no_input_panics_or_passes_for_another() {
         header_target(),
         journal_target(),
     ];
-    let time = Duration::from_secs(number("KMSFS_FUZZ_SECONDS").unwrap_or(5)) / targets.len() as u32;
-    let seed = number("KMSFS_FUZZ_SEED").unwrap_or_else(|| {
-        let mut seed = [0; 8];
-        kmsfs::crypto::random::fill(&mut seed);
-        u64::from_le_bytes(seed)
-    });
-    assert_ne!(seed, 0, "the generator would stand still");
+    let (seconds, seed) = settings();
+    let time = Duration::from_secs(seconds) / targets.len() as u32;
     for target in &targets {
         let inputs = fuzz(target, time, seed);
         println!("{}: {inputs} inputs, seed {seed}", target.name);

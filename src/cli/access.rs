@@ -109,7 +109,7 @@ fn options(passphrase_cost: Option<Argon2Params>) -> kms::Options {
 }
 
 /// Before any key is touched: no core dumps from here on, and both cipher backends agree.
-fn prepare() -> Result<(), Failure> {
+pub(super) fn prepare() -> Result<(), Failure> {
     if let Err(err) = crypto::harden_process() {
         log::warn!("cannot keep this process out of core dumps: {err}");
     }

@@ -11,14 +11,11 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Global, access, output, secret::UnlockArgs, show};
-use crate::{
-    keys::LocalProvider,
-    volume::{
-        Options, Volume,
-        check::{self, Observer, Problem, Report, Target},
-        lower::SystemLower,
-    },
+use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, show};
+use crate::volume::{
+    Options, Volume,
+    check::{self, Observer, Problem, Report, Target},
+    lower::SystemLower,
 };
 
 /// More readers than this are no faster: the lower filesystem is.
@@ -43,6 +40,8 @@ pub struct Args {
     /// The volume's lower directory
     lower: PathBuf,
     #[command(flatten)]
+    kms: KmsArgs,
+    #[command(flatten)]
     unlock: UnlockArgs,
 }
 
@@ -53,8 +52,8 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     access::volume_exists(&args.lower)?;
     access::raise_descriptor_limit();
-    let provider = LocalProvider::new(Arc::new(access::open(global, &args.unlock)?));
-    let volume = Volume::open(Arc::new(SystemLower), &args.lower, Arc::new(provider), Options::default())
+    let provider = args.kms.open_for(&args.lower, global, &args.unlock)?;
+    let volume = Volume::open(Arc::new(SystemLower), &args.lower, provider, Options::default())
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;
     let recovered = volume.recovered.is_some();
     let checked = check(&volume);

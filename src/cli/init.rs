@@ -10,16 +10,18 @@ use std::{
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, access, output, secret::UnlockArgs, show};
+use super::{
+    Exit, Failure, Global, access, output, provider,
+    provider::{Kms, KmsArgs},
+    secret::UnlockArgs,
+    show,
+};
 use crate::{
     crypto::Cipher,
-    keys::LocalProvider,
-    kms::{DEFAULT_ALIAS, Kms},
+    keys::{KeyProvider, LocalProvider},
+    kms::{self, DEFAULT_ALIAS},
     volume::{self, Volume, config::CONFIG},
 };
-
-/// Where the keys of a volume come from; the keystore's place is the user's affair, not the volume's.
-const LOCAL_KMS: &str = "local:";
 
 /// Arguments of `kmsfs init`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +48,8 @@ pub struct Args {
     #[arg(long, default_value = "aes-256-gcm-siv", value_parser = str::parse::<Cipher>)]
     cipher: Cipher,
     #[command(flatten)]
+    kms: KmsArgs,
+    #[command(flatten)]
     unlock: UnlockArgs,
 }
 
@@ -56,20 +60,26 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     // Before anybody is asked for a passphrase, and before a keystore is made for nothing.
     refuse_occupied(&args.lower)?;
-    let kms = keystore(args, global)?;
+    let kms = args.kms.kms();
+    let provider: Box<dyn KeyProvider> = match &kms {
+        Kms::Local => Box::new(LocalProvider::new(Arc::new(keystore(args, global)?))),
+        Kms::Service(place) => Box::new(provider::service(place.clone())?),
+    };
     make_directory(&args.lower)?;
-    let keystore = kms.location().to_string();
-    let provider = LocalProvider::new(Arc::new(kms));
-    let config = Volume::create(&args.lower, &provider, LOCAL_KMS, &args.key, args.cipher)
+    let config = Volume::create(&args.lower, &*provider, &kms.to_string(), &args.key, args.cipher)
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;
     if global.json {
         return output::json(&json!({
             "lower": args.lower, "volume": show::hex(config.volume_id()), "cipher": config.cipher().to_string(),
-            "cmk": config.cmk(), "keystore": keystore,
+            "cmk": config.cmk(), "kms": provider.description(),
         }));
     }
+    let named = match &kms {
+        Kms::Local => String::new(),
+        Kms::Service(place) => format!("--kms {place} "),
+    };
     output::note(format_args!(
-        "Made the volume {}, {} under {}.\nTo mount it: kmsfs mount {} MOUNTPOINT",
+        "Made the volume {}, {} under {}.\nTo mount it: kmsfs mount {named}{} MOUNTPOINT",
         args.lower.display(),
         config.cipher(),
         args.key,
@@ -79,7 +89,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 }
 
 /// The keystore; a new one if there is none and no key of it is named.
-fn keystore(args: &Args, global: &Global) -> Result<Kms, Failure> {
+fn keystore(args: &Args, global: &Global) -> Result<kms::Kms, Failure> {
     let location = access::location(global)?;
     if args.key != DEFAULT_ALIAS || location.exists()? {
         return access::open(global, &args.unlock);

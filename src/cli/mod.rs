@@ -38,6 +38,7 @@ mod kms;
 pub mod mount;
 pub mod mount_helper;
 pub mod output;
+pub mod provider;
 pub mod secret;
 pub mod show;
 pub mod status;
@@ -95,7 +96,7 @@ enum Command {
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
     Keystore(keystore::Args),
-    /// See who used which key of the KMS, and what it costs
+    /// Serve the KMS to other programs and machines, see who used which key, and what it costs
     Kms(kms::Args),
     /// Print a shell's completion script
     Completions(completions::Args),

@@ -13,7 +13,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, Failure, Global, access, output, secret::UnlockArgs};
+use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs};
 use crate::fuse::control::{self, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
@@ -33,7 +33,7 @@ Mount options (-o, also in fstab):
                          mount, against root processes that lack CAP_DAC_OVERRIDE
   nonempty               mount over a directory with entries
   fsname=TEXT            the source shown in the table of mounts, in place of LOWER
-  keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE,
+  kms=URL, keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE,
   durability=HOW, threads=N
                          the options of the same names
 A backslash protects a comma in a value.
@@ -65,6 +65,9 @@ pub struct Args {
     /// Threads that serve requests [default: twice the processors, at least 4]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Where the volume's key is.
+    #[command(flatten)]
+    pub kms: KmsArgs,
     /// How to open the keystore.
     #[command(flatten)]
     pub unlock: UnlockArgs,
@@ -162,9 +165,10 @@ fn announce(request: &Request, session: &Session, volume: &OpenVolume) -> Result
             format_args!("{}: the mount does not work: {e}", session.mounted().point().display()),
         )
     })?;
-    let dir = control::directory();
     let report = reporter(request, session, volume);
-    Control::serve(&dir, report).map_err(|e| {
+    let control = control::make_runtime_directory().and_then(|dir| Control::serve(&dir, report));
+    control.map_err(|e| {
+        let dir = control::runtime_directory();
         Failure::new(Exit::Failure, format_args!("cannot make a socket in {}: {e}", dir.display()))
     })
 }

@@ -28,6 +28,11 @@ impl Hash {
         self.algorithm().block_len
     }
 
+    /// The digest of `bytes`, [`Hash::digest_len`] bytes.
+    pub fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        digest::digest(self.algorithm(), bytes).as_ref().to_vec()
+    }
+
     pub(super) fn algorithm(self) -> &'static digest::Algorithm {
         match self {
             Hash::Sha224 => &digest::SHA224,

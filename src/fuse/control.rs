@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where root's sockets are.
+/// Root's runtime directory.
 const SYSTEM_DIR: &str = "/run/kmsfs";
 
 /// A client that is slower than this is not waited for.
@@ -124,12 +124,13 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// Opens this process's socket in `dir` and answers from a thread of its own.
+    /// Opens this process's socket below the runtime directory `dir` and answers from a thread of its own.
     ///
     /// # Errors
     /// The directory is not ours alone, or the socket cannot be made.
     pub fn serve(dir: &Path, report: impl Fn() -> Report + Send + 'static) -> io::Result<Control> {
-        make_private(dir)?;
+        let dir = dir.join(MOUNTS);
+        make_private(&dir)?;
         let path = dir.join(format!("{}.sock", std::process::id()));
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -196,8 +197,9 @@ fn to_line(value: &impl Serialize) -> String {
     line
 }
 
-/// The directory this user's mounts have their sockets in.
-pub fn directory() -> PathBuf {
+/// The directory of this user's sockets, of mounts and of the KMS. Root's is open to all; whoever makes it makes
+/// it so. Others' are private.
+pub fn runtime_directory() -> PathBuf {
     if sys::euid() == 0 {
         return SYSTEM_DIR.into();
     }
@@ -207,9 +209,28 @@ pub fn directory() -> PathBuf {
     }
 }
 
+/// As [`runtime_directory`], made if it does not exist.
+///
+/// # Errors
+/// It cannot be made, or belongs to someone else.
+pub fn make_runtime_directory() -> io::Result<PathBuf> {
+    let dir = runtime_directory();
+    if sys::euid() != 0 {
+        make_private(&dir)?;
+        return Ok(dir);
+    }
+    match std::fs::DirBuilder::new().mode(0o755).create(&dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(dir),
+    }
+}
+
+/// Where in a runtime directory the sockets of mounts are.
+const MOUNTS: &str = "mounts";
+
 /// Every directory this user may look for mounts in: root sees everyone's.
 fn directories() -> Vec<PathBuf> {
-    let mut found = vec![directory()];
+    let mut found = vec![runtime_directory()];
     if sys::euid() == 0 {
         let users = std::fs::read_dir("/run/user").into_iter().flatten().flatten();
         found.extend(users.map(|user| user.path().join("kmsfs")));
@@ -219,7 +240,7 @@ fn directories() -> Vec<PathBuf> {
                 && is_private(path)
         }));
     }
-    found
+    found.into_iter().map(|dir| dir.join(MOUNTS)).collect()
 }
 
 fn make_private(dir: &Path) -> io::Result<()> {
@@ -328,7 +349,7 @@ mod tests {
     #[test]
     fn a_mount_answers_and_says_farewell() {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::serve(&dir.path().join("run"), report).unwrap();
+        let control = Control::serve(dir.path(), report).unwrap();
         let socket = control.path.clone();
         assert_eq!(std::fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
         assert_eq!(ask(&socket).unwrap(), report());
@@ -345,7 +366,7 @@ mod tests {
     #[test]
     fn nonsense_is_not_answered_and_does_no_harm() {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::serve(&dir.path().join("run"), report).unwrap();
+        let control = Control::serve(dir.path(), report).unwrap();
         let mut client = UnixStream::connect(&control.path).unwrap();
         client.write_all(&[b'x'; 100]).unwrap();
         let mut answer = Vec::new();
@@ -357,7 +378,7 @@ mod tests {
     #[test]
     fn a_directory_open_to_others_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::DirBuilder::new().mode(0o755).create(dir.path().join(MOUNTS)).unwrap();
         assert!(Control::serve(dir.path(), report).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod dek;
 mod error;
 mod keyring;
 mod local;
+mod service;
 mod watch;
 
 pub use cache::{CacheLimits, CacheStats};
@@ -16,6 +17,7 @@ pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
 pub use keyring::Keyring;
 pub use local::LocalProvider;
+pub use service::{Place, ServiceProvider};
 pub use watch::Watch;
 
 use crate::crypto::Key;

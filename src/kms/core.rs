@@ -352,7 +352,7 @@ impl Core {
         self.generation.store(manifest.generation, Ordering::Release);
     }
 
-    fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         let looked = self.looked.load(Ordering::Acquire);
         looked != NEVER && self.age(looked) <= FRESH
     }

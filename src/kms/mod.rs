@@ -187,6 +187,20 @@ impl Kms {
         audit::ChainKey::new(self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain"))
     }
 
+    /// Whether a key can be used without looking at the keystore first. If not, the next call waits for the
+    /// keystore, for seconds if it does not answer. Cheap.
+    pub fn is_current(&self) -> bool {
+        self.core.is_fresh()
+    }
+
+    /// Looks at the keystore, unless that was done just now.
+    ///
+    /// # Errors
+    /// `KeyUnavailableException` if it cannot be read, or does not answer for some seconds.
+    pub fn catch_up(&self) -> Result<()> {
+        self.core.table().map(drop)
+    }
+
     /// The ways to unlock the keystore.
     pub fn slots(&self) -> keystore::Result<Vec<SlotInfo>> {
         self.core.store.lock().keystore.slots()

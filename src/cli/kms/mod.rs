@@ -2,9 +2,11 @@
 
 mod access_key;
 mod audit;
+mod init_tls;
 mod log;
 mod policy;
 mod principal;
+mod serve;
 mod session;
 mod usage;
 
@@ -15,6 +17,7 @@ use crate::kms;
 
 /// The groups of `kmsfs kms --help`.
 pub const GROUPS: &[super::help::Group] = &[
+    ("The service", &["serve", "init-tls"]),
     ("Who may call", &["principal", "access-key", "session", "policy", "map-uid", "unmap-uid"]),
     ("Who did", &["audit", "usage"]),
 ];
@@ -37,6 +40,10 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve AWS KMS's API on a unix socket and on TCP
+    Serve(serve::Args),
+    /// Make a TLS certificate for the server, and an authority for its clients to trust
+    InitTls(init_tls::Args),
     /// Make, list, show and delete users and roles
     #[command(subcommand)]
     Principal(principal::Command),
@@ -65,6 +72,8 @@ enum Command {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let open = || access::open(global, &args.unlock);
     match &args.command {
+        Command::Serve(args) => serve::run(args, open),
+        Command::InitTls(args) => init_tls::run(args, global),
         Command::Principal(command) => principal::run(&open()?, command, global.json),
         Command::AccessKey(command) => access_key::run(&open()?, command, global.json),
         Command::Session(args) => session::run(&open()?, args, global.json),

@@ -7,7 +7,7 @@ use super::request::Request;
 use crate::cli::{Exit, Failure, access};
 use crate::fs::{Backing, Filesystem};
 use crate::fuse::control::{self, Figures};
-use crate::keys::{CacheLimits, KeyProvider, Keyring, LocalProvider, Watch};
+use crate::keys::{CacheLimits, Keyring, Watch};
 use crate::volume::lower::SystemLower;
 use crate::volume::store::FileStore;
 use crate::volume::{self, Options, Volume};
@@ -33,8 +33,7 @@ impl OpenVolume {
 /// Opens what `request` names.
 pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
     access::volume_exists(&request.lower)?;
-    let kms = access::open(&request.global, &request.unlock)?;
-    let provider: Arc<dyn KeyProvider> = Arc::new(LocalProvider::new(Arc::new(kms)));
+    let provider = request.kms.open_for(&request.lower, &request.global, &request.unlock)?;
     let durability = match request.durability {
         Durability::Power => volume::Durability::Power,
         Durability::Process => volume::Durability::Process,

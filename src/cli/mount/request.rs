@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Args, Durability};
-use crate::cli::{Exit, Failure, Global, secret::UnlockArgs};
+use crate::cli::{Exit, Failure, Global, provider::KmsArgs, secret::UnlockArgs};
 use crate::fuse::{options::Options, session};
 use crate::kms::keystore::Location;
 
@@ -21,6 +21,7 @@ pub(crate) struct Request {
     pub(crate) durability: Durability,
     pub(crate) threads: usize,
     pub(crate) global: Global,
+    pub(crate) kms: KmsArgs,
     pub(crate) unlock: UnlockArgs,
 }
 
@@ -61,6 +62,7 @@ impl Request {
             durability: args.durability.unwrap_or_default(),
             threads: args.threads.unwrap_or_else(session::default_threads),
             global,
+            kms: args.kms,
             unlock: args.unlock,
         })
     }
@@ -72,6 +74,10 @@ fn apply(args: &mut Args, global: &mut Global, name: &str, value: Option<&str>) 
         || value.filter(|v| !v.is_empty()).ok_or_else(|| usage(format_args!("-o {name} needs a value")));
     match name {
         "keystore" => keep(&mut global.keystore, Location::parse(needed()?)?),
+        "kms" => {
+            let kms = needed()?.parse().map_err(|what| usage(format_args!("-o kms: {what}")))?;
+            keep(&mut args.kms.kms, kms);
+        }
         "log_file" => keep(&mut args.log_file, needed()?.into()),
         "passphrase_file" | "key_file" => {
             let path = PathBuf::from(needed()?);

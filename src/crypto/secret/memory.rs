@@ -173,6 +173,15 @@ pub(super) fn harden_process() -> io::Result<()> {
     Ok(())
 }
 
+/// See [`super::lock_all_memory`].
+pub(super) fn lock_all_memory() -> io::Result<()> {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // Under any other limit, every allocation past it would fail.
+    set_limit(libc::RLIMIT_MEMLOCK, &unlimited)?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
+}
+
 fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
     // SAFETY: the pointer is to a live `rlimit`, which the call only reads.
     check(unsafe { libc::setrlimit(resource, limit) })
@@ -317,6 +326,18 @@ mod tests {
             assert_eq!(libc::getrlimit(libc::RLIMIT_CORE, &mut core), 0);
         }
         assert_eq!((core.rlim_cur, core.rlim_max), (0, 0));
+    }
+
+    #[test]
+    fn all_memory_is_locked_or_the_caller_is_told() {
+        if !in_child() {
+            return rerun_in_child("all_memory_is_locked_or_the_caller_is_told");
+        }
+        let outcome = lock_all_memory();
+        let buffer = vec![1u8; 1 << 20];
+        let smaps = smaps_of(buffer.as_ptr() as usize);
+        let flags = smaps.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
+        assert_eq!(flags.contains(" lo"), outcome.is_ok(), "{outcome:?}: {flags}");
     }
 
     #[test]

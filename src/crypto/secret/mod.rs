@@ -30,6 +30,15 @@ pub fn harden_process() -> io::Result<()> {
     memory::harden_process()
 }
 
+/// Locks all memory of this process, now and as it grows, so that nothing of it can reach swap: for a process whose
+/// buffers hold secrets wherever a library puts them.
+///
+/// # Errors
+/// The process may not lock as much memory as it likes (no root, no `LimitMEMLOCK=infinity`). Nothing is changed then.
+pub fn lock_all_memory() -> io::Result<()> {
+    memory::lock_all_memory()
+}
+
 /// A 256-bit key.
 pub struct Key(Locked);
 

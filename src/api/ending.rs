@@ -1,0 +1,32 @@
+//! The end of the service, for those who wait for something else meanwhile.
+
+use tokio::sync::watch;
+
+/// Brings the end about.
+#[derive(Debug)]
+pub struct End(watch::Sender<bool>);
+
+/// Hears of the end.
+#[derive(Debug, Clone)]
+pub struct Ending(watch::Receiver<bool>);
+
+/// An end that has not come yet, and how to hear of it.
+pub fn end() -> (End, Ending) {
+    let (sender, receiver) = watch::channel(false);
+    (End(sender), Ending(receiver))
+}
+
+impl End {
+    /// From now on it is the end.
+    pub fn come(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Ending {
+    /// Returns when the end has come.
+    pub async fn come(&mut self) {
+        // An end that nobody can bring about any more has come as well.
+        let _ = self.0.wait_for(|come| *come).await;
+    }
+}

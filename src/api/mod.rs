@@ -1,0 +1,22 @@
+//! The KMS as a network service: AWS KMS's wire protocol in front of [`crate::kms`].
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`server`] | listening on a unix socket and on TCP, TLS, connections and their limits |
+//! | [`service`] | one request: who asks, for what, and the answer |
+//! | [`auth`] | Signature Version 4 verified; `identity` says whom a signature or a peer stands for |
+//! | [`wire`] | AWS JSON 1.1: reading, checking, writing |
+//! | [`model`] | what every operation takes and returns, as data |
+//! | [`operations`] | from a checked request to a call of the KMS and back, a file per subject |
+//! | [`own`] | operations that AWS has no name for |
+
+pub mod auth;
+mod ending;
+pub mod error;
+mod identity;
+pub mod model;
+pub mod operations;
+pub mod own;
+pub mod server;
+pub mod service;
+pub mod wire;

@@ -1,0 +1,252 @@
+//! One request: who asks, for what, and the answer.
+
+use super::auth::{Claim, SigningKeys};
+use super::ending::Ending;
+use super::error::{Error, Result};
+use super::identity::Identity;
+use super::operations::{self, Place, Served};
+use super::own::{Changes, Own};
+use crate::kms::{Clock, Kms};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// Largest body of a request, in bytes.
+pub const BODY_MAX: usize = 1 << 20;
+/// Bodies above this size, in bytes, are read a few at a time: no operation of an ordinary day needs them, and
+/// many at once would fill memory.
+const LARGE_BODY: usize = 64 << 10;
+/// How many large bodies are read at the same time.
+const LARGE_BODIES: usize = 16;
+
+const CONTENT: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Through the unix socket, from a process of this user.
+    Peer {
+        /// The user's number.
+        uid: u32,
+    },
+    /// Over TCP.
+    Address(SocketAddr),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Peer { uid } => write!(f, "user {uid}"),
+            Origin::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// The service: a KMS, and what serving it over a network needs besides.
+pub struct Service {
+    kms: Arc<Kms>,
+    /// Whose process this is.
+    own_uid: u32,
+    clock: Arc<dyn Clock>,
+    keys: SigningKeys,
+    large_bodies: Semaphore,
+    /// A place for each processor.
+    computing: Arc<Semaphore>,
+    changes: Changes,
+}
+
+/// What a request asks for.
+enum Route {
+    Kms(&'static Served),
+    Own(Own),
+}
+
+impl Service {
+    /// The service of `kms`, in a process of the user `own_uid`, which reads the time from `clock`.
+    pub fn new(kms: Arc<Kms>, own_uid: u32, clock: Arc<dyn Clock>) -> Service {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Service {
+            changes: Changes::new(Arc::clone(&kms)),
+            kms,
+            own_uid,
+            clock,
+            keys: SigningKeys::default(),
+            large_bodies: Semaphore::new(LARGE_BODIES),
+            computing: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    /// Looks for changes of keys, for ever: whoever waits for one is told.
+    pub(super) async fn follow_changes(&self) {
+        self.changes.follow().await;
+    }
+
+    /// Answers a request. A body may take `patience` to arrive; whatever waits without need ends when `ending`
+    /// comes.
+    pub async fn answer(
+        self: &Arc<Self>,
+        origin: &Origin,
+        request: Request<Incoming>,
+        patience: Duration,
+        ending: Ending,
+    ) -> Response<Full<Bytes>> {
+        let id = Uuid::new_v4();
+        let outcome = self.outcome(id, origin, request, patience, ending).await;
+        if let Err(error) = &outcome {
+            log::debug!("{id}, {origin}: {}: {}", error.name(), error.message());
+        }
+        respond(id, outcome)
+    }
+
+    async fn outcome(
+        self: &Arc<Self>,
+        id: Uuid,
+        origin: &Origin,
+        request: Request<Incoming>,
+        patience: Duration,
+        ending: Ending,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let (head, body) = request.into_parts();
+        let route = route(&head)?;
+        self.catch_up().await?;
+        let (identity, signature) = match origin {
+            Origin::Peer { uid } if !head.headers.contains_key(AUTHORIZATION) => {
+                (Identity::peer(&self.kms, *uid, self.own_uid)?, None)
+            }
+            _ => {
+                let claim = Claim::read(&head, self.clock.now())?;
+                let (identity, secret) = Identity::claimed(&self.kms, &claim)?;
+                (identity, Some((claim, secret)))
+            }
+        };
+        let body = self.body(body, patience).await?;
+        if let Some((claim, secret)) = &signature {
+            claim.verify(&self.keys, secret, &body)?;
+        }
+        let identity = identity.sending(id, origin, &head.headers);
+        match route {
+            Route::Kms(operation) => self.run(operation, identity, body).await,
+            Route::Own(operation) => operation.run(&self.changes, &body, ending).await,
+        }
+    }
+
+    /// Runs an operation where it disturbs nobody.
+    async fn run(
+        self: &Arc<Self>,
+        operation: &'static Served,
+        identity: Identity,
+        body: Bytes,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let input = operation.read(&body)?;
+        let place = operation.place(&input);
+        if place == Place::Here {
+            self.catch_up().await?;
+            return operation.run(&self.kms, &identity, &input);
+        }
+        drop(input);
+        let permit = match place {
+            Place::Compute => Some(Arc::clone(&self.computing).acquire_owned().await),
+            Place::Here | Place::Store => None,
+        };
+        let kms = Arc::clone(&self.kms);
+        apart(move || {
+            let _permit = permit;
+            operation.run(&kms, &identity, &operation.read(&body)?)
+        })
+        .await
+    }
+
+    /// Waits for the keystore, if it has not answered for a while, so that what comes next need not.
+    async fn catch_up(&self) -> Result<()> {
+        if self.kms.is_current() {
+            return Ok(());
+        }
+        let kms = Arc::clone(&self.kms);
+        apart(move || Ok(kms.catch_up()?)).await
+    }
+
+    async fn body(&self, mut body: Incoming, patience: Duration) -> Result<Bytes> {
+        let hint = body.size_hint();
+        if hint.lower() > BODY_MAX as u64 {
+            return Err(too_large());
+        }
+        let read = async {
+            let mut permit = None;
+            let mut all: Vec<u8> = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame =
+                    frame.map_err(|error| Error::serialization(format!("The body broke off: {error}")))?;
+                let Ok(data) = frame.into_data() else { continue }; // trailers say nothing
+                if all.is_empty() && body.is_end_stream() {
+                    return Ok(data);
+                }
+                if all.len() + data.len() > BODY_MAX {
+                    return Err(too_large());
+                }
+                if permit.is_none() && all.len() + data.len() > LARGE_BODY {
+                    permit = Some(self.large_bodies.acquire().await);
+                }
+                all.extend_from_slice(&data);
+            }
+            Ok(Bytes::from(all))
+        };
+        timeout(patience, read).await.unwrap_or_else(|_| Err(Error::serialization("The body took too long.")))
+    }
+}
+
+/// Runs what may take long on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        log::error!("a call came to no end: {error}");
+        Err(Error::new("KMSInternalException", "The request could not be served."))
+    })
+}
+
+fn too_large() -> Error {
+    Error::new("RequestEntityTooLargeException", format!("A request has at most {BODY_MAX} bytes."))
+}
+
+/// What the head of a request asks for.
+fn route(head: &Parts) -> Result<Route> {
+    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let content_type = text("content-type").split(';').next().unwrap_or("").trim_end();
+    if head.method != Method::POST || !content_type.eq_ignore_ascii_case("application/x-amz-json-1.1") {
+        return Err(Error::unknown_operation());
+    }
+    match text("x-amz-target").split_once('.') {
+        Some(("TrentService", name)) => operations::find(name).map(Route::Kms),
+        Some(("Kmsfs", name)) => Own::find(name).map(Route::Own),
+        _ => Err(Error::unknown_operation()),
+    }
+}
+
+/// The response with an answer or an error. What a KMS says is for nobody to keep.
+fn respond(id: Uuid, outcome: Result<Zeroizing<Vec<u8>>>) -> Response<Full<Bytes>> {
+    let mut response = match outcome {
+        // An operation without members in its answer has an empty body.
+        Ok(body) if body.as_slice() == b"{}" => Response::default(),
+        Ok(body) => Response::new(Full::new(Bytes::from_owner(body))),
+        Err(error) => {
+            let mut response = Response::new(Full::new(Bytes::from(error.body())));
+            *response.status_mut() = error.status();
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.name()));
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    let text = id.as_hyphenated().to_string();
+    headers.insert("x-amzn-requestid", HeaderValue::try_from(text).expect("a UUID is ASCII"));
+    headers.insert(CONTENT_TYPE, CONTENT);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
+    response
+}

@@ -1,0 +1,189 @@
+//! `kmsfs kms serve`: from the command line to a service that answers, until it is told to end.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::linux::net::SocketAddrExt,
+    os::unix::ffi::OsStrExt,
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    api::{
+        server::{Limits, Listeners, Socket, tls},
+        service::Service,
+    },
+    cli::{Exit, Failure, output},
+    crypto,
+    fuse::{control, sys},
+    kms::{Kms, SystemClock},
+};
+
+/// Threads that may wait for the keystore's disk or compute for milliseconds.
+const BLOCKING_THREADS: usize = 64;
+/// How long calls that are still running at the end are waited for.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// Arguments of `kmsfs kms serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Whoever connects to the socket is the principal that `kmsfs kms map-uid` gave their
+user; over TCP, requests carry a signature made with an access key. What a principal
+may do is up to key policies, grants and its own policies.
+
+Runs in the foreground until SIGTERM or SIGINT; requests in progress are finished.
+
+Examples:
+  kmsfs kms serve
+  kmsfs kms serve --listen 127.0.0.1:4599
+  kmsfs kms serve --listen 0.0.0.0:4599 --tls-cert server.pem --tls-key server.key
+  aws kms list-keys --endpoint-url http://127.0.0.1:4599")]
+pub struct Args {
+    /// Unix socket to serve on [default: kms.sock in /run/kmsfs for root, in $XDG_RUNTIME_DIR/kmsfs for others]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Who may connect to the socket, as file permissions
+    #[arg(long, value_name = "OCTAL", default_value = "600", value_parser = parse_mode)]
+    socket_mode: u32,
+    /// Serve on TCP only
+    #[arg(long, conflicts_with_all = ["socket", "socket_mode"], requires = "listen")]
+    no_socket: bool,
+    /// TCP address and port to serve on; without TLS it must be a loopback address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The server's certificate, and those that vouch for it: a PEM file
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "listen"])]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file that only its owner may read
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Threads that serve requests [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// Runs the command: returns when the service has ended.
+///
+/// # Errors
+/// The keystore cannot be opened, or an address cannot be served.
+pub fn run(args: &Args, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
+    let kms = Arc::new(open()?);
+    // Buffers of the network hold plaintexts too, and are not ours to place.
+    if let Err(error) = crypto::lock_all_memory() {
+        log::warn!("requests and answers could be swapped to disk: {error}");
+    }
+    let listeners = listeners(args)?;
+    let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock)));
+    let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
+    let served = runtime.block_on(async {
+        let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
+        let (Some(Ok(mut terminate)), Some(Ok(mut interrupt))) = (ends.next(), ends.next()) else {
+            return Err(std::io::Error::other("signals cannot be caught"));
+        };
+        announce(&listeners);
+        let end = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            notify("STOPPING=1");
+            log::info!("ending; requests in progress are finished first");
+        };
+        listeners.serve(service, Limits::default(), end).await
+    });
+    runtime.shutdown_timeout(LAST_CALLS);
+    served.map_err(|error| failed("serve", &error))
+}
+
+fn runtime(threads: Option<u16>) -> std::io::Result<runtime::Runtime> {
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("kmsfs-kms").max_blocking_threads(BLOCKING_THREADS);
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.into());
+    }
+    builder.build()
+}
+
+fn listeners(args: &Args) -> Result<Listeners, Failure> {
+    let socket = match (args.no_socket, &args.socket) {
+        (true, _) => None,
+        (false, Some(path)) => Some(path.clone()),
+        (false, None) => {
+            let directory = control::make_runtime_directory();
+            let place = control::runtime_directory();
+            Some(directory.map_err(|error| Failure::io("make", &place, &error))?.join("kms.sock"))
+        }
+    };
+    let socket = socket.map(|path| {
+        Socket::bind(&path, args.socket_mode)
+            .map_err(|error| refused(&format!("serve {}", path.display()), &error))
+    });
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let loaded = tls::load(certificate, key);
+            Some(loaded.map_err(|error| {
+                Failure::new(Exit::Failure, format_args!("cannot serve TLS: {error}"))
+                    .hint("`kmsfs kms init-tls` makes a certificate.")
+            })?)
+        }
+        _ => None,
+    };
+    let tcp = args.listen.map(|address| match TcpListener::bind(address) {
+        Ok(listener) => Ok((listener, tls)),
+        Err(error) => Err(refused(&format!("serve {address}"), &error)),
+    });
+    Listeners::new(socket.transpose()?, tcp.transpose()?).map_err(|error| {
+        refused("serve", &error)
+            .hint("Name a certificate with --tls-cert and --tls-key, or listen on 127.0.0.1.")
+    })
+}
+
+/// The service answers from here on.
+fn announce(listeners: &Listeners) {
+    if let Some(path) = listeners.socket() {
+        output::note(format_args!("Serving on {}.", path.display()));
+    }
+    if let Some((scheme, address)) = listeners.address() {
+        output::note(format_args!("Serving on {scheme}://{address}."));
+    }
+    notify("READY=1");
+}
+
+/// Tells a service manager that asked for it (`Type=notify` of systemd).
+fn notify(state: &str) {
+    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match place.as_bytes() {
+        [b'@', name @ ..] => std::os::unix::net::SocketAddr::from_abstract_name(name),
+        _ => std::os::unix::net::SocketAddr::from_pathname(&place),
+    };
+    let sent = UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to_addr(state.as_bytes(), &address?).map(|_| ()));
+    if let Err(error) = sent {
+        log::warn!("the service manager was not told {state}: {error}");
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected file permissions, as in 660".to_owned()),
+    }
+}
+
+/// An address that another process has is busy; anything else is a failure.
+fn refused(verb: &str, error: &std::io::Error) -> Failure {
+    let exit = match error.kind() {
+        std::io::ErrorKind::AddrInUse => Exit::Busy,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, format_args!("cannot {verb}: {error}"))
+}
+
+fn failed(verb: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failure, format_args!("the service cannot {verb}: {error}"))
+}

@@ -1,0 +1,236 @@
+//! A mount whose keys are at a KMS service: it obeys the service within a second, does without it for as long as keys
+//! are cached, and needs no remount when it comes back.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "kms_api/client.rs"]
+#[allow(dead_code, reason = "the tests of the service itself use more of it")]
+mod client;
+mod common;
+
+use client::{Connection, Request};
+use common::{
+    tools::{bytes, ok, progress},
+    volume::{Volume, wait_until},
+};
+use kmsfs::crypto::SecretBytes;
+use kmsfs::kms::keystore::Unlock;
+use kmsfs::kms::{Call, Kms, NewAccessKey, Options};
+use rustix::io::Errno;
+use serde_json::json;
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What the threat model promises.
+const PROMISE: Duration = Duration::from_secs(1);
+
+/// How long a cold file may take to fail while the service is away.
+const BOUND: Duration = Duration::from_secs(15);
+
+const KEY: &str = "alias/volume";
+
+/// A running `kmsfs kms serve` on the volume's keystore; killed when dropped.
+struct Service {
+    process: Child,
+    socket: PathBuf,
+    address: SocketAddr,
+}
+
+impl Service {
+    /// Starts it, on `address` or a free one, with more arguments.
+    fn start(volume: &Volume, address: &str, args: &[&str]) -> Service {
+        let socket = volume.home().join("kms.sock");
+        let mut command = volume.kmsfs("kms");
+        command.args(["serve", "--listen", address, "--socket"]).arg(&socket).args(args);
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| {
+            progress(format_args!("service: {line}"));
+            line.split_once("://")?.1.strip_suffix('.')?.parse().ok()
+        });
+        std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
+        Service { process, socket, address: address.expect("the service says where it serves") }
+    }
+
+    fn url(&self) -> String {
+        format!("unix:{}", self.socket.display())
+    }
+
+    /// Calls an operation on the volume's key, and returns when it was acknowledged.
+    fn key(&self, operation: &str) -> Instant {
+        let call = |operation: &str, body| {
+            Connection::unix(&self.socket).send(&Request::new(operation, format!("{body}"))).ok()
+        };
+        let key = call("DescribeKey", json!({ "KeyId": KEY }))["KeyMetadata"]["KeyId"].clone();
+        call(operation, json!({ "KeyId": key }));
+        Instant::now()
+    }
+
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A volume that is not mounted yet, under a key of a service.
+fn volume_of_a_service() -> (Volume, Service) {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    ok(volume.kmsfs("key").args(["create", "--alias", KEY]));
+    let service = Service::start(&volume, "127.0.0.1:0", &[]);
+    volume.init(&["--kms", &service.url(), "--key", KEY]);
+    volume.option("--kms").option(&service.url());
+    (volume, service)
+}
+
+/// A user with an access key, who may use the volume's key.
+fn user(volume: &Volume) -> NewAccessKey {
+    let passphrase = fs::read_to_string(volume.passphrase_file()).unwrap();
+    let secret = Unlock::Passphrase(SecretBytes::from(passphrase.trim_end().to_owned()));
+    let kms = Kms::open(&*volume.keystore(), &secret, Options::default()).unwrap();
+    let name = "user/mounter".parse().unwrap();
+    kms.create_principal(&Call::operator(), &name).unwrap();
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"],
+            "Resource": "*",
+            "Condition": { "StringEquals": { "kms:ViaService": "kmsfs" } },
+        }],
+    });
+    kms.put_identity_policy(&Call::operator(), &name, "mounts", &document.to_string()).unwrap();
+    kms.create_access_key(&Call::operator(), &name).unwrap()
+}
+
+fn is_nokey<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().err().and_then(io::Error::raw_os_error) == Some(Errno::NOKEY.raw_os_error())
+}
+
+fn first_byte(file: &File) -> io::Result<u8> {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 0)?;
+    Ok(byte[0])
+}
+
+/// Asserts that `attempt` comes to fail with ENOKEY in the promised time.
+fn assert_stops<T>(since: Instant, what: &str, mut attempt: impl FnMut() -> io::Result<T>) {
+    let stopped = wait_until(PROMISE, || {
+        let result = attempt();
+        assert!(result.is_ok() || is_nokey(&result), "{what}: {:?}", result.err());
+        result.is_err()
+    });
+    let after = since.elapsed();
+    assert!(stopped && after <= PROMISE, "{what} still works {after:?} after the key was disabled");
+    progress(format_args!("{what}: ENOKEY {} ms after the change", after.as_millis()));
+}
+
+#[test]
+fn a_key_disabled_at_the_service_stops_the_mount_within_a_second() {
+    let (mut volume, service) = volume_of_a_service();
+    volume.mount();
+    let path = volume.path("file");
+    fs::write(&path, bytes(1, 200_000)).unwrap();
+    let open = File::open(&path).unwrap();
+    for _ in 0..2 {
+        first_byte(&open).unwrap();
+        let since = service.key("DisableKey");
+        assert_stops(since, "a read of an open file", || first_byte(&open));
+        assert_stops(since, "an open", || File::open(&path));
+        assert_stops(since, "a new file", || File::create_new(volume.path("new")));
+        service.key("EnableKey");
+        let back = wait_until(PROMISE, || File::open(&path).is_ok() && first_byte(&open).is_ok());
+        assert!(back, "the file does not open a second after its key was enabled");
+    }
+    assert!(fs::read(&path).unwrap() == bytes(1, 200_000));
+}
+
+#[test]
+fn a_mount_outlives_its_service() {
+    let (mut volume, service) = volume_of_a_service();
+    volume.mount();
+    let (warm, cold) = (volume.path("warm"), volume.path("cold"));
+    fs::write(&warm, bytes(2, 50_000)).unwrap();
+    fs::write(&cold, bytes(3, 50_000)).unwrap();
+    volume.remount();
+    assert!(fs::read(&warm).unwrap() == bytes(2, 50_000));
+    let address = service.address.to_string();
+    service.kill();
+
+    let began = Instant::now();
+    let refused = fs::read(&cold);
+    assert!(is_nokey(&refused), "{refused:?}");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+    assert!(is_nokey(&File::create_new(volume.path("new"))));
+    assert!(fs::read(&warm).unwrap() == bytes(2, 50_000), "its key is cached");
+
+    let service = Service::start(&volume, &address, &[]);
+    let back = wait_until(BOUND, || fs::read(&cold).is_ok_and(|read| read == bytes(3, 50_000)));
+    assert!(back, "the cold file does not open though the service is back");
+    fs::write(volume.path("new"), b"new").unwrap();
+    // Changes are noticed again, too.
+    let since = service.key("DisableKey");
+    assert!(wait_until(BOUND, || is_nokey(&File::open(&cold))), "{:?}", since.elapsed());
+}
+
+#[test]
+fn a_mount_reaches_its_service_over_tls() {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    ok(volume.kmsfs("key").args(["create", "--alias", KEY]));
+    let user = user(&volume);
+    let tls = volume.home().join("tls");
+    ok(volume.kmsfs("kms").args(["init-tls"]).arg(&tls));
+    let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
+    let files = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let service = Service::start(&volume, "127.0.0.1:0", &files);
+    let url = format!("https://localhost:{}", service.address.port());
+
+    let with = |command: &mut Command| {
+        command.env("AWS_CA_BUNDLE", tls.join("ca.pem")).env("AWS_REGION", "local");
+        let secret = std::str::from_utf8(user.secret.expose()).unwrap();
+        command.env("AWS_ACCESS_KEY_ID", &user.id).env("AWS_SECRET_ACCESS_KEY", secret);
+    };
+    let mut init = volume.kmsfs("init");
+    with(init.args(["--kms", &url, "--key", KEY]).arg(volume.lower()));
+    ok(&mut init);
+    volume.option("--kms").option(&url);
+    let mut mount = volume.mount_command();
+    with(&mut mount);
+    volume.mount_with(&mut mount);
+    fs::write(volume.path("file"), b"over TLS").unwrap();
+    let since = service.key("DisableKey");
+    assert_stops(since, "an open", || File::open(volume.path("file")));
+    service.key("EnableKey");
+    assert!(wait_until(PROMISE, || fs::read(volume.path("file")).is_ok_and(|read| read == b"over TLS")));
+    volume.unmount();
+
+    let mut untrusting = volume.mount_command();
+    with(&mut untrusting);
+    let refused = volume.refused_mount(untrusting.env_remove("AWS_CA_BUNDLE"));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("does not answer") && message.contains("certificate"), "{message}");
+}
+
+#[test]
+fn a_volume_does_not_say_whom_to_ask_for_its_key() {
+    let (volume, service) = volume_of_a_service();
+    let mut mount = volume.kmsfs("mount");
+    mount.arg(volume.lower()).arg(volume.mnt());
+    let refused = volume.refused_mount(&mut mount);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains(&format!("--kms {}", service.url())), "{message}");
+}
