@@ -12,6 +12,8 @@
 mod memory;
 #[path = "common/power.rs"]
 mod power;
+#[path = "common/rebuild.rs"]
+mod rebuild;
 #[path = "common/recorder.rs"]
 mod recorder;
 #[path = "common/story.rs"]
@@ -22,7 +24,8 @@ use kmsfs::volume::Durability;
 use kmsfs::volume::check::{self, Observer, Problem, Target};
 use memory::{Scratch, open_volume};
 use power::{Class, Disk, Random, killed, power_cuts};
-use recorder::{Recorder, Role, Survivors};
+use rebuild::Survivors;
+use recorder::{Recorder, Role};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -415,6 +418,54 @@ fn unmount() -> Story {
     })
 }
 
+/// Files of an earlier session change in every way, and are closed before they are synced.
+fn earlier_session() -> Story {
+    let files = [("a", 9000), ("b", 2 * BLOCK), ("c", 6 * BLOCK), ("d", 98 * BLOCK + 7), ("e", 3 * BLOCK)];
+    record("earlier session", &files, |t| {
+        t.append("a", &pattern(1, 10_000));
+        t.close("a");
+        t.sync("a");
+        t.write("b", BLOCK, &pattern(2, 2 * BLOCK));
+        t.close("b");
+        t.sync("b");
+        t.punch("c", BLOCK, 3 * BLOCK);
+        t.checkpoint();
+        t.write("c", 2 * BLOCK, &pattern(3, BLOCK));
+        t.close("c");
+        t.sync("c");
+        t.truncate("d", 97 * BLOCK);
+        t.close("d");
+        t.truncate("d", 99 * BLOCK);
+        t.append("d", &pattern(4, 5000));
+        t.close("d");
+        t.sync("d");
+        t.truncate("e", BLOCK);
+        t.close("e");
+        t.append("e", &pattern(5, 5 * BLOCK));
+        t.close("e");
+        t.sync("e");
+    })
+}
+
+/// Holes of an earlier session are filled in this one.
+fn holes_of_an_earlier_session() -> Story {
+    let volume = Scratch::new_in(scratch());
+    let mut before = Teller::begin(volume.path(), Tree::new());
+    before.create("f");
+    before.write("f", 0, &pattern(1, 4 * BLOCK));
+    before.truncate("f", 120 * BLOCK);
+    let tree = before.tree().clone();
+    before.end("");
+    let mut teller = Teller::begin(volume.path(), tree);
+    for at in [2 * BLOCK, 8 * BLOCK, 110 * BLOCK] {
+        teller.write("f", at, &pattern(at as u8, 2 * BLOCK));
+    }
+    teller.close("f");
+    teller.sync("f");
+    teller.write("f", 50 * BLOCK, &pattern(9, BLOCK));
+    teller.end("holes of an earlier session")
+}
+
 /// A crash while a crash is made good.
 fn recovery() -> Story {
     let first = overwrite();
@@ -438,7 +489,7 @@ macro_rules! stories {
 
 stories! {
     create, append, overwrite, checkpoint, replace, truncate, punch, directories, long_names, moves, database,
-    unmount, recovery,
+    unmount, earlier_session, holes_of_an_earlier_session, recovery,
 }
 
 /// Every kind of sync that a mount does.

@@ -110,7 +110,8 @@ fn apply_to(file: TagFile<'_>, ctime: Timespec, tags: &TagCache, overlay: &Overl
     if let Some(mtime) = overlay.mtime.filter(|t| ctime < *t) {
         file.lower.utimens(file.fd, SetTime::Omit, SetTime::At(mtime))?;
     }
-    Ok(file.lower.fdatasync(file.fd)?)
+    // The ctime as well: recovery finds the file by it, which may have to wait for another mount to have its key.
+    Ok(file.lower.fsync(file.fd)?)
 }
 
 /// Finds the file `id`: where the records say, else by looking at every file once.

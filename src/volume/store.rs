@@ -1,6 +1,6 @@
 //! The contents of all regular files of a mounted volume: which are open, the journal, the checkpoints.
 
-use super::file::{File, FileKeyId};
+use super::file::{AnnouncedFiles, File, FileKeyId};
 use super::geometry::plain_len_floor;
 use super::header::{self, FileId, Header, Slot};
 use super::journal::Journal;
@@ -10,11 +10,9 @@ use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
 use crate::crypto::random;
 use crate::keys::Keyring;
-use lru::LruCache;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -26,8 +24,6 @@ const TAG_PAGES: usize = 8192;
 const SOFT_LIMIT: u64 = 256 << 20;
 /// Journal bytes from which on writers wait for the checkpoint.
 const HARD_LIMIT: u64 = 1 << 30;
-/// Inodes whose ctime is known to tell of this session; of one that was forgotten it is made sure again.
-const ANNOUNCED: NonZeroUsize = NonZeroUsize::new(65536).expect("not zero");
 /// Files that wait for a checkpoint at most; each is open.
 const WAITING_FILES: usize = 65536;
 /// A change reaches its place this long after the last checkpoint at the latest, on an idle machine.
@@ -46,14 +42,13 @@ pub struct Shared {
     pub(super) pending: PendingSync,
     /// Survive power cuts, not only killed daemons.
     pub(super) power: bool,
+    pub(super) announced: AnnouncedFiles,
     /// Number of the current epoch; a checkpoint begins a new one while nobody is between journal and overlay.
     pub(super) epoch: RwLock<u64>,
     /// Counts how often all data keys were taken away.
     pub(super) key_epoch: AtomicU64,
     /// Some file may still hold a key that was taken away.
     keys_leave: AtomicBool,
-    /// Inodes that a recovery would look at: made in this session, or announced; see [`File`].
-    announced: Mutex<LruCache<FileKeyId, ()>>,
     live: Mutex<HashMap<FileKeyId, Weak<File>>>,
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
     /// As many as may be in `dirty` before writers wait for a checkpoint.
@@ -82,10 +77,10 @@ impl FileStore {
             journal,
             tags: TagCache::new(TAG_PAGES),
             power,
+            announced: AnnouncedFiles::new(),
             epoch: RwLock::new(1),
             key_epoch: AtomicU64::new(0),
             keys_leave: AtomicBool::new(false),
-            announced: Mutex::new(LruCache::new(ANNOUNCED)),
             live: Mutex::default(),
             dirty: Mutex::default(),
             most_dirty: descriptors::share(4, WAITING_FILES),
@@ -122,7 +117,6 @@ impl FileStore {
         let seen = self.0.key_epoch.load(Ordering::Acquire);
         let (header, key) = new_header(&self.0.keyring)?;
         let data_key = Arc::clone(&key);
-        self.0.announced.lock().put(id, ());
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
         self.enter(id, &file, seen)?;
@@ -274,16 +268,6 @@ pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::
 }
 
 impl Shared {
-    /// Has it been made sure that a recovery would look at inode `id`?
-    pub(super) fn is_announced(&self, id: FileKeyId) -> bool {
-        self.announced.lock().get(&id).is_some()
-    }
-
-    /// A recovery would look at inode `id`, from now on.
-    pub(super) fn announced(&self, id: FileKeyId) {
-        self.announced.lock().put(id, ());
-    }
-
     /// A file is closed for good.
     pub(super) fn forget(&self, id: FileKeyId) {
         let mut live = self.live.lock();

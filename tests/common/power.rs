@@ -3,11 +3,13 @@
 //! | class | what survives |
 //! |---|---|
 //! | metadata: names, lengths that were set, extents | everything up to some point, nothing behind it; at least all up to the last change of a file that was synced since, where a rename of the file itself needs an `fsync` |
+//! | ctimes | that of an inode that was synced by `fsync`, or whose metadata survived; a write into room that was there already leaves its inode as it was |
 //! | data | what was synced; what was on its way by write-back before metadata that survived, since allocated blocks are written before the metadata that names them; of the rest any part, page by page, each page in the order of its writes |
 //!
 //! A swallowed [`Class`] of syncs has no effect: so it shows what each of them is good for.
 
-use crate::recorder::{Node, Op, Recording, Role, Survivors};
+use crate::rebuild::Survivors;
+use crate::recorder::{Node, Op, Recording, Role};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A kind of sync: of what, and whether by `fdatasync`.
@@ -48,11 +50,14 @@ impl Random {
 const RANDOM_CHOICES: usize = 20;
 
 /// What is certain at a cut.
+#[derive(Default)]
 struct Certain {
     /// Metadata before this one is durable.
     metadata: usize,
     /// The last sync of each file.
     synced: HashMap<Node, usize>,
+    /// The last one that took the inode's times along.
+    inode: HashMap<Node, usize>,
     /// The last sync of everything.
     all: usize,
     /// The last start of write-back of each file.
@@ -61,7 +66,7 @@ struct Certain {
 
 impl Certain {
     fn at(recording: &Recording, cut: usize, disk: Disk) -> Certain {
-        let mut certain = Certain { metadata: 0, synced: HashMap::new(), all: 0, started: HashMap::new() };
+        let mut certain = Certain::default();
         let mut reshaped: HashMap<Node, usize> = HashMap::new();
         let mut named: HashMap<Node, usize> = HashMap::new();
         let mut grown: BTreeSet<Node> = BTreeSet::new();
@@ -84,6 +89,9 @@ impl Certain {
                         continue;
                     }
                     certain.synced.insert(*node, i);
+                    if !data_only {
+                        certain.inode.insert(*node, i);
+                    }
                     let last = |of: &HashMap<Node, usize>| of.get(node).copied().unwrap_or(0);
                     // New extents are a change of metadata of this moment; what was before it goes first.
                     let upto = if grown.remove(node) { i } else { last(&reshaped) };
@@ -96,6 +104,11 @@ impl Certain {
         certain
     }
 
+    /// Is the ctime that call `i` gave `node` certain to be on the disk?
+    fn dates(&self, i: usize, node: Node) -> bool {
+        i < self.all || self.inode.get(&node).is_some_and(|s| i < *s)
+    }
+
     fn is_durable(&self, write: usize, node: Node, metadata: usize) -> bool {
         write < self.all
             || self.synced.get(&node).is_some_and(|s| write < *s)
@@ -105,7 +118,7 @@ impl Certain {
 
 /// What a killed daemon leaves behind `cut` calls: all of them.
 pub fn killed(recording: &Recording, cut: usize) -> Survivors {
-    survivors(recording, cut, |_| true, cut)
+    survivors(recording, cut, |_| true, cut, |_, _| true)
 }
 
 /// What a power cut may leave behind `cut` calls.
@@ -120,7 +133,8 @@ pub fn power_cuts(recording: &Recording, cut: usize, disk: Disk, random: &mut Ra
             .collect();
         let mut choose = |keep: &dyn Fn(usize, Node) -> bool| {
             let kept = |i: usize| open.get(&i).is_none_or(|node| keep(i, *node));
-            states.push(survivors(recording, cut, kept, metadata));
+            let dated = |i: usize, node| certain.dates(i, node);
+            states.push(survivors(recording, cut, kept, metadata, dated));
         };
         choose(&|_, _| false);
         choose(&|_, _| true);
@@ -163,7 +177,22 @@ fn last_metadata(recording: &Recording, upto: usize) -> usize {
     recording.ops[..upto].iter().rposition(Op::is_metadata).map_or(0, |i| i + 1)
 }
 
-fn survivors(recording: &Recording, cut: usize, keep: impl Fn(usize) -> bool, metadata: usize) -> Survivors {
-    let writes = written(recording, cut).map(|(i, _, _)| i).filter(|i| keep(*i)).collect();
-    Survivors { metadata: last_metadata(recording, metadata), writes }
+/// What survives of `cut` calls: metadata before `metadata`, the writes that `keep` tells. Whether the ctime that a
+/// call gave a node is on the disk whatever became of the call, `synced` tells.
+fn survivors(
+    recording: &Recording,
+    cut: usize,
+    keep: impl Fn(usize) -> bool,
+    metadata: usize,
+    synced: impl Fn(usize, Node) -> bool,
+) -> Survivors {
+    let writes: Vec<usize> = written(recording, cut).map(|(i, _, _)| i).filter(|i| keep(*i)).collect();
+    let lost = (metadata..cut).find(|i| recording.ops[*i].is_metadata()).unwrap_or(cut);
+    let dates = |i: usize, op: &Op| match op {
+        Op::Write { grows, .. } => *grows && i < lost && writes.binary_search(&i).is_ok(),
+        _ => i < lost,
+    };
+    let moved = recording.ops[..cut].iter().enumerate().filter_map(|(i, op)| Some((i, op, op.changed()?)));
+    let dated = moved.filter(|(i, op, node)| synced(*i, *node) || dates(*i, op)).map(|(_, _, node)| node);
+    Survivors { metadata: last_metadata(recording, metadata), dated: dated.collect(), writes }
 }

@@ -1,16 +1,14 @@
 //! A lower filesystem that remembers what was done to it, so that any crash can be played afterwards.
 //!
 //! [`Recorder`] passes every call on and logs those that change something, in terms of *nodes*: numbers that
-//! stand for inodes and mean the same in a replay. [`Recording::rebuild`] makes a fresh directory that holds what
-//! a chosen part of the log would have left on the disk. Modes, owners, times and attributes are not logged, only that
-//! an inode was touched: its ctime then tells of this session. Files of which nothing of that survived look *aged*.
+//! stand for inodes and mean the same in a replay. Modes, owners, times and attributes are not logged, only that an
+//! inode was touched. It can have files look *aged*, as a crash may have left them.
 
 use kmsfs::volume::lower::{Fd, Lower, LowerEntry, SetTime, Stat, StatFs, SystemLower, Timespec, open_root};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +17,7 @@ pub type Node = usize;
 
 /// Writes are logged in pieces of at most one page, unless they are longer than this many.
 const PAGES: usize = 24;
-const PAGE: u64 = 4096;
+pub const PAGE: u64 = 4096;
 
 /// What a new entry is.
 #[derive(Debug, Clone)]
@@ -92,7 +90,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Is it a change of names, lengths or extents, which the lower filesystem's own journal keeps in order?
+    /// Is it a change of names, lengths, extents or times, which the lower filesystem's own journal keeps in order?
     pub fn is_metadata(&self) -> bool {
         !matches!(self, Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll)
     }
@@ -124,9 +122,12 @@ impl Op {
     }
 
     /// The node whose ctime it moves.
-    fn changed(&self) -> Option<Node> {
+    pub fn changed(&self) -> Option<Node> {
         match self {
-            Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Allocate { node, .. } => Some(*node),
+            Op::Make { node, .. }
+            | Op::Write { node, .. }
+            | Op::Truncate { node, .. }
+            | Op::Allocate { node, .. } => Some(*node),
             other => other.named(),
         }
     }
@@ -181,7 +182,7 @@ impl Log {
 }
 
 /// What a directory held when the recording began: path and, for a file, content.
-type Base = Vec<(PathBuf, Option<Vec<u8>>)>;
+pub type Base = Vec<(PathBuf, Option<Vec<u8>>)>;
 
 /// The lower filesystem, recorded.
 pub struct Recorder {
@@ -232,17 +233,26 @@ impl Recorder {
         }
     }
 
-    /// Logs that the inode was touched.
-    fn touch(&self, fd: &Fd, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    /// Does `act`, which changes the inode, and logs what `tell` makes of it.
+    fn on_inode(
+        &self,
+        fd: &Fd,
+        act: impl FnOnce() -> io::Result<()>,
+        tell: impl FnOnce(Node) -> Op,
+    ) -> io::Result<()> {
         let stat = self.lower.fstat(fd)?;
         self.aged.lock().remove(&(stat.dev, stat.ino));
         self.change(act, |log, ()| {
             // What has no name yet that was seen is nobody's concern.
             if let Some(node) = log.nodes.get(&(stat.dev, stat.ino)).copied() {
-                log.ops.push(Op::Touch { node });
+                log.ops.push(tell(node));
             }
             Ok(())
         })
+    }
+
+    fn touch(&self, fd: &Fd, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.on_inode(fd, act, |node| Op::Touch { node })
     }
 
     /// How many changes and syncs there were so far.
@@ -420,25 +430,12 @@ impl Lower for Recorder {
     }
 
     fn truncate(&self, fd: &Fd, size: u64) -> io::Result<()> {
-        self.change(
-            || self.lower.truncate(fd, size),
-            |log, ()| {
-                let node = log.node(&self.lower.fstat(fd)?);
-                log.ops.push(Op::Truncate { node, size });
-                Ok(())
-            },
-        )
+        self.on_inode(fd, || self.lower.truncate(fd, size), |node| Op::Truncate { node, size })
     }
 
     fn fallocate(&self, fd: &Fd, mode: i32, at: u64, len: u64) -> io::Result<()> {
-        self.change(
-            || self.lower.fallocate(fd, mode, at, len),
-            |log, ()| {
-                let node = log.node(&self.lower.fstat(fd)?);
-                log.ops.push(Op::Allocate { node, mode, at, len });
-                Ok(())
-            },
-        )
+        let allocate = || self.lower.fallocate(fd, mode, at, len);
+        self.on_inode(fd, allocate, |node| Op::Allocate { node, mode, at, len })
     }
 
     fn fsync(&self, fd: &Fd) -> io::Result<()> {
@@ -528,127 +525,7 @@ impl Lower for Recorder {
 
 /// What was recorded.
 pub struct Recording {
-    base: Base,
+    pub base: Base,
     pub ops: Vec<Op>,
     pub roles: Vec<Role>,
-}
-
-/// Which part of a log reached the disk.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Survivors {
-    /// All changes of metadata before this one, and none after it.
-    pub metadata: usize,
-    /// The writes, by their place in the log.
-    pub writes: Vec<usize>,
-}
-
-impl Recording {
-    /// Makes in the empty directory `dir` what the disk holds if only `survivors` reached it. Returns the inodes whose
-    /// ctime is still from before the recording.
-    pub fn rebuild(&self, dir: &Path, survivors: &Survivors) -> HashSet<(u64, u64)> {
-        let mut rebuild = Rebuild::on_base(dir, &self.base);
-        let mut writes = survivors.writes.iter().copied().peekable();
-        let last = survivors.writes.last().map_or(0, |w| w + 1);
-        let lost = (survivors.metadata..self.ops.len()).find(|i| self.ops[*i].is_metadata());
-        for (i, op) in self.ops.iter().enumerate().take(survivors.metadata.max(last)) {
-            let in_order = lost.is_none_or(|first| i < first);
-            match op {
-                Op::Write { node, at, bytes, .. } if writes.next_if_eq(&i).is_some() => {
-                    rebuild.write(*node, *at, bytes, in_order);
-                }
-                op if op.is_metadata() && in_order => rebuild.apply(op),
-                Op::Truncate { node, .. } | Op::Allocate { node, .. } => {
-                    rebuild.outdated.insert(*node, true);
-                }
-                _ => {}
-            }
-        }
-        let changed: HashSet<Node> = self.ops[..survivors.metadata].iter().filter_map(Op::changed).collect();
-        let aged = (1..=self.base.len()).filter(|node| !changed.contains(node));
-        aged.map(|node| SystemLower.fstat(&rebuild.fds[&node]).unwrap()).map(|s| (s.dev, s.ino)).collect()
-    }
-}
-
-/// A directory in the making.
-struct Rebuild {
-    lower: SystemLower,
-    fds: HashMap<Node, Fd>,
-    /// Files of which a change of length or extents was lost: later writes have nowhere to go.
-    outdated: HashMap<Node, bool>,
-}
-
-impl Rebuild {
-    fn on_base(dir: &Path, base: &Base) -> Rebuild {
-        let lower = SystemLower;
-        let mut fds = HashMap::from([(0, open_root(dir).unwrap())]);
-        let mut by_path = HashMap::from([(Path::new(""), 0)]);
-        for (i, (path, content)) in base.iter().enumerate() {
-            let parent = &fds[&by_path[path.parent().unwrap()]];
-            let what = if content.is_some() { Made::File } else { Made::Directory };
-            let fd = make(parent, path.file_name().unwrap(), &what).unwrap();
-            let bytes = content.as_deref().unwrap_or_default();
-            if !bytes.is_empty() {
-                lower.truncate(&fd, bytes.len() as u64).unwrap();
-            }
-            // Pages of zeros may have been holes; as holes they read the same.
-            for (page, bytes) in (0..).zip(bytes.chunks(PAGE as usize)) {
-                if bytes.iter().any(|b| *b != 0) {
-                    lower.pwrite(&fd, bytes, page * PAGE).unwrap();
-                }
-            }
-            fds.insert(i + 1, fd);
-            by_path.insert(path, i + 1);
-        }
-        Rebuild { lower, fds, outdated: HashMap::new() }
-    }
-
-    fn write(&self, node: Node, at: u64, bytes: &[u8], in_order: bool) {
-        // A write that survives without the metadata before it is one into room the file had already.
-        let Some(fd) = self.fds.get(&node) else { return };
-        let homeless = || {
-            let size = self.lower.fstat(fd).unwrap().size;
-            self.outdated.contains_key(&node) || at + bytes.len() as u64 > size
-        };
-        if in_order || !homeless() {
-            self.lower.pwrite(fd, bytes, at).unwrap();
-        }
-    }
-
-    fn apply(&mut self, op: &Op) {
-        let fds = &self.fds;
-        let done = match op {
-            Op::Make { dir, name, node, what } => make(&fds[dir], name, what).map(|fd| {
-                self.fds.insert(*node, fd);
-            }),
-            Op::Link { node, dir, name } => self.lower.link(&fds[node], OsStr::new(""), &fds[dir], name),
-            Op::Unlink { dir, name, .. } => self.lower.unlink(&fds[dir], name),
-            Op::Rmdir { dir, name, .. } => self.lower.rmdir(&fds[dir], name),
-            Op::Rename { dir, name, to, new_name, flags, .. } => {
-                self.lower.rename(&fds[dir], name, &fds[to], new_name, *flags)
-            }
-            Op::Truncate { node, size } => self.lower.truncate(&fds[node], *size),
-            Op::Allocate { node, mode, at, len } => self.lower.fallocate(&fds[node], *mode, *at, *len),
-            Op::Touch { .. }
-            | Op::Write { .. }
-            | Op::StartWriteback { .. }
-            | Op::Sync { .. }
-            | Op::SyncAll => Ok(()),
-        };
-        done.unwrap_or_else(|e| panic!("{op:?} cannot be repeated: {e}"));
-    }
-}
-
-fn make(dir: &Fd, name: &OsStr, what: &Made) -> io::Result<Fd> {
-    let lower = SystemLower;
-    match what {
-        Made::File => lower.open(dir, name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600),
-        Made::Directory => {
-            lower.mkdir(dir, name, 0o700)?;
-            lower.open(dir, name, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-        }
-        Made::Symlink(target) => {
-            lower.symlink(OsStr::from_bytes(target.as_bytes()), dir, name)?;
-            lower.open(dir, name, libc::O_PATH, 0)
-        }
-    }
 }

@@ -71,6 +71,11 @@ impl Teller {
         Story { name, recording: self.recorder.stop(), moments: self.moments }
     }
 
+    /// What the volume holds now.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     fn happened(&mut self, durable: bool) {
         let moment = Moment { at: self.recorder.len(), tree: self.tree.clone(), durable };
         self.moments.push(moment);

@@ -12,12 +12,15 @@
 //! | the short last block of a file that is just being written | record, then in place: a killed daemon tears nothing, a power cut costs only what no fsync has covered |
 //! | any other | record; in place at the next checkpoint, after the record is durable |
 
+mod place;
 mod read;
 mod shape;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub(super) use place::AnnouncedFiles;
 
 use super::block::BlockCipher;
 use super::geometry::{BLOCK, BLOCK_LEN, blocks_in, group_of};
@@ -31,6 +34,7 @@ use super::{Error, PathHint, Result};
 use crate::crypto::Cipher;
 use crate::keys::FileKey;
 use parking_lot::Mutex;
+use place::Announcement;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -111,12 +115,11 @@ pub struct File {
     data_key: Mutex<KeyState>,
     inner: Mutex<Inner>,
     handles: AtomicUsize,
-    /// A recovery would look at the lower file: its ctime lies in this session, on the disk too.
-    announced: Mutex<bool>,
     /// The lower file may hold something that is not durable.
     lower_dirty: AtomicBool,
     /// Held while the lower file is synced, so that who finds it clean waits for who cleaned it.
     syncing: Mutex<()>,
+    announcement: Announcement,
 }
 
 /// Seals are reserved in the header by this many at a time, so that a crash forgets at most as many.
@@ -178,7 +181,8 @@ impl Inner {
 }
 
 impl File {
-    /// A file with `header`, which the lower file holds; `pristine` if it was just created.
+    /// A file with `header`, which the lower file holds; `pristine` if it was just created. It needs announcing
+    /// unless it was, which is always so where no power cut is to be survived.
     pub(super) fn new(
         store: Arc<Shared>,
         key: FileKeyId,
@@ -190,6 +194,7 @@ impl File {
     ) -> File {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let len = header.slot.sealed_len;
+        let announced = !store.power || store.announced.contain(key);
         let inner = Inner {
             pristine,
             slot_dirty: false,
@@ -209,7 +214,6 @@ impl File {
             slot: header.slot,
         };
         File {
-            announced: Mutex::new(store.is_announced(key)),
             store,
             key,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
@@ -224,6 +228,7 @@ impl File {
             // What was written before and closed without an fsync is not durable either.
             lower_dirty: AtomicBool::new(true),
             syncing: Mutex::default(),
+            announcement: Announcement::new(announced),
         }
     }
 

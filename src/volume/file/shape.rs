@@ -46,8 +46,7 @@ impl File {
 
     /// A write that failed half way may have left tags behind the end, at `len`; a hole must not find them.
     pub(super) fn forget_behind(&self, len: u64) -> Result<()> {
-        self.announce()?;
-        apply::forget_behind(self.tag_file(), &self.store.tags, len, blocks_in(len)).map(drop)
+        apply::forget_behind(self.in_place()?.tag_file(), &self.store.tags, len, blocks_in(len)).map(drop)
     }
 
     /// Grows by a hole. The caller holds the whole file.
@@ -72,8 +71,9 @@ impl File {
             })?;
             return Ok(());
         }
+        let place = self.in_place()?;
         let mut inner = self.inner.lock();
-        self.store.lower.truncate(&self.fd, lower_len(len))?;
+        place.truncate(lower_len(len))?;
         self.store.tags.invalidate_from(self.serial, blocks_in(inner.place_len));
         inner.grown_in_place(blocks_in(old), len);
         inner.len = len;
@@ -138,13 +138,14 @@ impl File {
     /// Cuts to whole blocks of which the journal says nothing: the header first, so that a file that is longer
     /// than its header says was cut, not grown.
     fn shrink_in_place(&self, key: &FileKey, len: u64) -> Result<()> {
+        let place = self.in_place()?;
         let mut inner = self.inner.lock();
         let before = inner.place_len;
         inner.cut_in_place(len);
         inner.place_len = len;
         inner.len = len;
-        self.write_slot(&mut inner, key)?;
-        apply::cut_in_place(self.tag_file(), &self.store.tags, before, len)?;
+        self.write_slot(place, &mut inner, key)?;
+        apply::cut_in_place(place.tag_file(), &self.store.tags, before, len)?;
         inner.volatile_from = inner.volatile_from.min(len);
         self.changed_in_place(&mut inner);
         Ok(())
@@ -205,6 +206,7 @@ impl File {
         let from = data_offset(first);
         let upto = data_offset(last.max(first + 1) - 1) + BLOCK;
         self.data_key()?;
+        // Room alone is no change that recovery would have to make good: size, header, tags and data stay.
         self.store.lower.fallocate(&self.fd, libc::FALLOC_FL_KEEP_SIZE, from, upto - from)?;
         self.touched();
         if !keep_size && end > self.len() { self.set_len(end) } else { Ok(()) }
@@ -278,12 +280,13 @@ impl File {
 
     /// From now on a zero tag entry is a hole. In the header before the first hole is made.
     pub(super) fn allow_holes(&self, key: &FileKey) -> Result<()> {
-        let mut inner = self.inner.lock();
-        if inner.slot.sparse {
+        if self.inner.lock().slot.sparse {
             return Ok(());
         }
+        let place = self.in_place()?;
+        let mut inner = self.inner.lock();
         inner.slot.sparse = true;
-        if let Err(e) = self.write_slot(&mut inner, key) {
+        if let Err(e) = self.write_slot(place, &mut inner, key) {
             inner.slot.sparse = false;
             return Err(e);
         }

@@ -7,6 +7,7 @@ use super::super::header::{Header, SECTOR, Slot};
 use super::super::journal::{Appended, Kind, RECORD_HEADER, Record};
 use super::super::lower::SetTime;
 use super::super::overlay::Overlay;
+use super::place::Place;
 use super::{File, Inner, KeyState, SectorForLater};
 use crate::keys::FileKey;
 use parking_lot::RwLockReadGuard;
@@ -71,25 +72,6 @@ impl File {
         self.seal()
     }
 
-    /// Before the first change in place of a file from an earlier session: its ctime tells of this one, durably.
-    ///
-    /// Recovery goes by ctime. Were page 0 to reach the disk before the inode does, and the power to go in between,
-    /// the header would tell of a length and of blocks that the file does not have, and nobody would look. What a
-    /// checkpoint does needs no announcement: its records are durable, and a replay does it again.
-    pub(super) fn announce(&self) -> Result<()> {
-        let mut announced = self.announced.lock();
-        if !*announced {
-            if self.store.power {
-                let mtime = self.store.lower.fstat(&self.fd)?.mtime;
-                self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?;
-                self.store.lower.fsync(&self.fd)?;
-            }
-            self.store.announced(self.key);
-            *announced = true;
-        }
-        Ok(())
-    }
-
     /// Has the header tell what the file is now, so that closing it later changes no time that `stat` has shown.
     ///
     /// # Errors
@@ -100,8 +82,12 @@ impl File {
 
     /// Writes the slot if the header does not tell the lower file's length and flags. The modification time
     /// stays: sealing is no change of content. Without the data key nothing has changed since it went; see
-    /// [`File::let_go_of_key`].
+    /// [`File::let_go_of_key`]. Without an announcement nothing has changed in place, and the header is right.
     pub(in super::super) fn seal(&self) -> Result<()> {
+        self.in_place_if_announced().map_or(Ok(()), |place| self.seal_in(place))
+    }
+
+    fn seal_in(&self, place: Place<'_>) -> Result<()> {
         let key = match &*self.data_key.lock() {
             KeyState::Held(key) | KeyState::Leaving(key) => Arc::clone(key),
             KeyState::Gone(_) => return Ok(()),
@@ -113,7 +99,7 @@ impl File {
             return Ok(());
         }
         let mtime = self.store.lower.fstat(&self.fd)?.mtime;
-        self.write_slot(&mut inner, &key)?;
+        self.write_slot(place, &mut inner, &key)?;
         Ok(self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?)
     }
 
@@ -122,27 +108,28 @@ impl File {
     }
 
     /// Writes the next slot, telling the lower file's length.
-    pub(super) fn write_slot(&self, inner: &mut Inner, key: &FileKey) -> Result<()> {
+    pub(super) fn write_slot(&self, place: Place<'_>, inner: &mut Inner, key: &FileKey) -> Result<()> {
         let generation = inner.slot.generation + 1;
         let (sealed_len, durable_len) = (inner.sealable_len(), inner.durable_len);
         let slot = Slot { generation, sealed_len, durable_len, ..inner.slot.clone() };
         let (sector, at) = self.encode_slot(&slot, key);
-        self.announce()?;
         // A slot that could not be written is tried again in the same sector: the other is all there is meanwhile.
-        self.store.lower.pwrite(&self.fd, &sector, at)?;
+        place.write(&sector, at)?;
         inner.slot = slot;
         inner.slot_dirty = false;
         inner.pristine = false;
         Ok(())
     }
 
-    /// Writes the header of a file that was just created.
+    /// Writes the header of a file that was just created: no ctime of it is older than the session.
     pub(in super::super) fn write_header(&self, key: &FileKey) -> Result<()> {
+        self.announced();
+        let place = self.in_place()?;
         let inner = self.inner.lock();
         let mut bytes = [0u8; HEADER_LEN as usize];
         let (sector, at) = self.encode_slot(&inner.slot, key);
         bytes[at as usize..at as usize + SECTOR].copy_from_slice(&sector);
-        Ok(self.store.lower.pwrite(&self.fd, &bytes, 0)?)
+        place.write(&bytes, 0)
     }
 
     /// Appends a record and enters it into the overlay, as one step towards checkpoints; none begins before the
@@ -190,6 +177,7 @@ impl File {
 
     /// Applies the frozen changes, which are durable in the journal, to the lower file.
     pub(in super::super) fn checkpoint(&self, frozen: &Overlay) -> Result<()> {
+        let place = self.in_place_again();
         let place_len = self.inner.lock().place_len;
         let changes_shape = frozen.cut.is_some() || !frozen.holes.is_empty();
         if changes_shape && self.store.power {
@@ -197,7 +185,7 @@ impl File {
             self.store.lower.fdatasync(&self.fd)?;
         }
         let breathe = &mut || self.breathe();
-        let applied = apply::apply(self.tag_file(), &self.store.tags, frozen, place_len, breathe)?;
+        let applied = apply::apply(place.tag_file(), &self.store.tags, frozen, place_len, breathe)?;
         let mtime = {
             let mut inner = self.inner.lock();
             // Whoever appended in the meantime has moved the length on already; a cut forbids that.
@@ -208,14 +196,11 @@ impl File {
         if frozen.blocks.values().all(|j| j.in_place) && !changes_shape {
             return Ok(());
         }
-        self.seal_after_checkpoint()?;
+        self.seal_after_checkpoint(place)?;
         if let Some(mtime) = mtime {
             self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?;
         }
-        if self.store.power {
-            self.store.lower.fdatasync(&self.fd)?;
-        }
-        Ok(())
+        if self.store.power { self.sync_checkpoint() } else { Ok(()) }
     }
 
     /// In the background there is time: what was written so far goes to the disk now, and then others have it
@@ -229,20 +214,20 @@ impl File {
         Ok(())
     }
 
-    fn seal_after_checkpoint(&self) -> Result<()> {
+    fn seal_after_checkpoint(&self, place: Place<'_>) -> Result<()> {
         let mut inner = self.inner.lock();
         let later = match &mut *self.data_key.lock() {
             KeyState::Gone(later) => later.take_if(|later| later.sealed_len == inner.place_len),
             KeyState::Held(_) | KeyState::Leaving(_) => None,
         };
         if let Some(later) = later {
-            self.store.lower.pwrite(&self.fd, &later.bytes, later.at)?;
+            place.write(&later.bytes, later.at)?;
             inner.slot.generation += 1;
             inner.slot.sealed_len = inner.place_len;
             return Ok(());
         }
         drop(inner);
-        self.seal()
+        self.seal_in(place)
     }
 
     /// The checkpoint's changes are durable in place and dead in the journal.

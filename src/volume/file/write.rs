@@ -9,6 +9,7 @@ use super::super::journal::{Kind, RECORD_HEADER, Record};
 use super::super::lower::Timespec;
 use super::super::overlay::Journaled;
 use super::super::{Error, Result};
+use super::place::Place;
 use super::{File, SEALS_PER_KEY, SEALS_RESERVED};
 use crate::crypto::random;
 use crate::keys::FileKey;
@@ -175,9 +176,11 @@ impl File {
             }
             inner.slot.seals = inner.seals_used + SEALS_RESERVED;
             inner.slot_dirty = true;
-            // The first write of a new file brings the slot along.
-            if !inner.pristine {
-                self.write_slot(&mut inner, key)?;
+            // The first write of a new file brings the slot along, and the first checkpoint that of an older one.
+            if !inner.pristine
+                && let Some(place) = self.in_place_if_announced()
+            {
+                self.write_slot(place, &mut inner, key)?;
             }
         }
         Ok(inner.slot.key_generation)
@@ -222,6 +225,7 @@ impl File {
         blocks: &Range<u64>,
         new_len: u64,
     ) -> Result<bool> {
+        let Some(place) = self.in_place_if_announced() else { return Ok(false) };
         let mut inner = self.inner.lock();
         let simple = blocks.start == 0 && blocks.end <= FIRST_GROUP && !inner.slot.sparse;
         if !std::mem::take(&mut inner.pristine) || !simple {
@@ -237,12 +241,12 @@ impl File {
             let at = entry_in_page(block as u64);
             page0[at..at + ENTRY_LEN].copy_from_slice(&entry.encode());
         }
-        if let Err(e) = self.store.lower.pwrite(&self.fd, &sealed.buf[page0_at..], 0) {
+        if let Err(e) = place.write(&sealed.buf[page0_at..], 0) {
             inner.slot.sealed_len = 0;
             drop(inner);
-            self.store.lower.truncate(&self.fd, lower_len(0))?;
+            place.truncate(lower_len(0))?;
             self.write_header(key)?;
-            return Err(e.into());
+            return Err(e);
         }
         self.store.tags.seed(self.serial, &sealed.buf[page0_at..sealed.data_at]);
         inner.slot_dirty = false;
@@ -283,11 +287,12 @@ impl File {
     }
 
     fn place_fresh(&self, sealed: &Sealed<'_>, run: Range<u64>, old_len: u64, new_len: u64) -> Result<()> {
-        if let Err(e) = self.write_in_place(sealed, run.clone()) {
+        let place = self.in_place()?;
+        if let Err(e) = self.write_in_place(place, sealed, run.clone()) {
             // What stuck out behind the end goes again, so that the lower size still tells the length.
             let inner = self.inner.lock();
             if run.end * BLOCK > inner.place_len {
-                self.store.lower.truncate(&self.fd, lower_len(inner.place_len))?;
+                place.truncate(lower_len(inner.place_len))?;
                 self.store.tags.invalidate_from(self.serial, blocks_in(inner.place_len));
             }
             return Err(e);
@@ -308,11 +313,10 @@ impl File {
     }
 
     /// Data first, then tags: a daemon killed in between leaves a hole, not a block that fails.
-    fn write_in_place(&self, sealed: &Sealed<'_>, run: Range<u64>) -> Result<()> {
-        self.announce()?;
+    fn write_in_place(&self, place: Place<'_>, sealed: &Sealed<'_>, run: Range<u64>) -> Result<()> {
         for piece in runs(run) {
-            self.store.lower.pwrite(&self.fd, sealed.data(&piece), data_offset(piece.start))?;
-            self.store.tags.store(self.tag_file(), piece.start, sealed.entries(&piece))?;
+            place.write(sealed.data(&piece), data_offset(piece.start))?;
+            self.store.tags.store(place.tag_file(), piece.start, sealed.entries(&piece))?;
         }
         Ok(())
     }
@@ -335,7 +339,8 @@ impl File {
             last_len: block_len(run.end - 1, new_len) as u32,
             mtime,
         };
-        let mut in_place = way == Way::Guarded;
+        let place = if way == Way::Guarded { Some(self.in_place()?) } else { None };
+        let mut in_place = place.is_some();
         let entries = sealed.entries(&run).to_vec();
         let whole = run.start == sealed.first && run.end - run.start == sealed.entries.len() as u64;
         let mut copied;
@@ -372,9 +377,9 @@ impl File {
                 inner.len = inner.len.max((run.end * BLOCK).min(new_len));
             }
         })?;
-        if in_place {
+        if let Some(place) = place.filter(|_| in_place) {
             let end = (run.end * BLOCK).min(new_len);
-            let placed = self.write_in_place(sealed, run.clone());
+            let placed = self.write_in_place(place, sealed, run.clone());
             let mut inner = self.inner.lock();
             inner.len = inner.len.max(end);
             match placed {

@@ -222,7 +222,8 @@ impl Journal {
         Ok(Opened { journal, previous, records: scan.records })
     }
 
-    /// Marks the volume as in use.
+    /// Marks the volume as in use. Should this session die, what is older is not looked at; so nothing older may still
+    /// be in memory only, left by a session that did not care for power cuts, or by who copied the volume here.
     ///
     /// # Errors
     /// Those of the lower filesystem.
@@ -232,6 +233,7 @@ impl Journal {
         state.mounted = true;
         state.pid = std::process::id();
         if !appender.state.mounted {
+            self.sync_all()?;
             // Touching the file reads the lower filesystem's own clock, which is what its ctimes follow.
             self.write_state(&mut appender, state)?;
             state.began = self.lower.fstat(&self.state_fd)?.ctime;
