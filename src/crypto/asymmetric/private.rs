@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::agreement::{self, UnparsedPublicKey};
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeyPair as RsaKeyPair, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey,
     PrivateDecryptingKey,
@@ -73,47 +73,38 @@ impl PrivateKey {
     pub fn from_pkcs8(key_type: KeyType, pkcs8: &[u8]) -> Result<PrivateKey> {
         let inside = encoding::open_pkcs8(key_type, pkcs8)?;
         let rejected = |_| key_type.bad("its parts are not valid, or do not belong together");
-        let failed = |_| Error::Library("write a public key");
-        match type_of(key_type) {
+        let (spki, form) = match type_of(key_type) {
             Type::Rsa(_) => {
                 rsa_checks::check_primes(key_type, inside)?;
                 let signing = RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
-                let spki = signing.public_key().as_der().map_err(failed)?;
-                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
                 let decrypting = PrivateDecryptingKey::from_pkcs8(pkcs8).map_err(rejected)?;
                 let decrypting = OaepPrivateDecryptingKey::new(decrypting)
                     .map_err(|_| Error::Library("prepare a decryption key"))?;
-                Ok(PrivateKey { public, form: Form::Rsa { signing: Box::new(signing), decrypting } })
+                (spki_of(signing.public_key())?, Form::Rsa { signing: Box::new(signing), decrypting })
             }
             Type::Ec(algorithm, agreement) => {
                 let signing = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(rejected)?;
-                let spki = signing.public_key().as_der().map_err(failed)?;
-                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
                 let agreement = agreement
                     .map(|algorithm| agreement::PrivateKey::from_private_key_der(algorithm, pkcs8))
                     .transpose()
                     .map_err(rejected)?;
-                Ok(PrivateKey { public, form: Form::Ec { signing: Box::new(signing), agreement } })
+                (spki_of(signing.public_key())?, Form::Ec { signing: Box::new(signing), agreement })
             }
             Type::Ed25519 => {
                 let pure = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
-                let spki = pure.public_key().as_der().map_err(failed)?;
-                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
                 let expanded = expand_ed25519(inside, pure.public_key().as_ref())?;
-                Ok(PrivateKey { public, form: Form::Ed25519 { pure: Box::new(pure), expanded } })
+                (spki_of(pure.public_key())?, Form::Ed25519 { pure: Box::new(pure), expanded })
             }
             Type::MlDsa(algorithm) => {
                 let pair = PqdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(rejected)?;
-                let spki = pair.public_key().as_der().map_err(failed)?;
-                let public = PublicKey::from_spki(key_type, spki.as_ref())?;
-                Ok(PrivateKey { public, form: Form::MlDsa(Box::new(pair)) })
+                (spki_of(pair.public_key())?, Form::MlDsa(Box::new(pair)))
             }
             Type::MlKem => {
                 let (key, spki) = kem::Private::parse(key_type, inside)?;
-                let public = PublicKey::from_spki(key_type, &spki)?;
-                Ok(PrivateKey { public, form: Form::MlKem(key) })
+                (spki, Form::MlKem(key))
             }
-        }
+        };
+        Ok(PrivateKey { public: PublicKey::from_spki(key_type, &spki)?, form })
     }
 
     /// Checks that the public half undoes what the private half does, or the other way round, by doing it: what is owed
@@ -270,6 +261,10 @@ fn type_of(key_type: KeyType) -> Type {
         KeyType::MlDsa87 => Type::MlDsa(&lc::ML_DSA_87_SIGNING),
         KeyType::MlKem512 | KeyType::MlKem768 | KeyType::MlKem1024 => Type::MlKem,
     }
+}
+
+fn spki_of(public: &impl AsDer<PublicKeyX509Der<'static>>) -> Result<Vec<u8>> {
+    Ok(public.as_der().map_err(|_| Error::Library("write a public key"))?.as_ref().to_vec())
 }
 
 fn rsa_encoding(scheme: SignatureScheme) -> Option<(&'static dyn RsaEncoding, Hash)> {
