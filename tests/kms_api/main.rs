@@ -5,5 +5,6 @@
 mod auth;
 mod client;
 mod hostile;
+mod operations;
 mod server;
 mod wire;
