@@ -69,6 +69,11 @@ impl Identity {
         Identity { request_id, source_ip, via_service: via.then_some(FILESYSTEM_SERVICE), ..self }
     }
 
+    /// Whose it is.
+    pub fn arn(&self) -> &str {
+        &self.principal.arn
+    }
+
     /// A call on behalf of this identity.
     pub fn call(&self) -> Call<'_> {
         Call {

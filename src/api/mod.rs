@@ -9,13 +9,17 @@
 //! | [`model`] | what every operation takes and returns, as data |
 //! | [`operations`] | from a checked request to a call of the KMS and back, a file per subject |
 //! | [`own`] | operations that AWS has no name for |
+//! | [`oversight`] | every call's line in the audit log, quotas, figures; [`exposition`] serves those |
 
 pub mod auth;
 mod ending;
 pub mod error;
+pub mod exposition;
 mod identity;
+pub mod metrics;
 pub mod model;
 pub mod operations;
+pub mod oversight;
 pub mod own;
 pub mod server;
 pub mod service;

@@ -1,22 +1,28 @@
 //! One request: who asks, for what, and the answer.
 
-use super::auth::{Claim, SigningKeys};
+use super::auth::{Claim, SigningKeyFigures, SigningKeys};
 use super::ending::Ending;
 use super::error::{Error, Result};
 use super::identity::Identity;
+use super::metrics::Figure;
 use super::operations::{self, Place, Served};
+use super::oversight::{Ongoing, Oversight};
 use super::own::{Changes, Own};
-use crate::kms::{Clock, Kms};
+use super::wire::Input;
+use crate::kms::audit::{CallRecord, Source};
+use crate::kms::{Clock, Kms, Timestamp, Trace};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -63,7 +69,11 @@ pub struct Service {
     /// A place for each processor.
     computing: Arc<Semaphore>,
     changes: Changes,
+    oversight: Oversight,
 }
+
+/// What a request comes to: the body of the answer, or an error.
+type Outcome = Result<Zeroizing<Vec<u8>>>;
 
 /// What a request asks for.
 enum Route {
@@ -73,7 +83,7 @@ enum Route {
 
 impl Service {
     /// The service of `kms`, in a process of the user `own_uid`, which reads the time from `clock`.
-    pub fn new(kms: Arc<Kms>, own_uid: u32, clock: Arc<dyn Clock>) -> Service {
+    pub fn new(kms: Arc<Kms>, own_uid: u32, clock: Arc<dyn Clock>, oversight: Oversight) -> Service {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Service {
             changes: Changes::new(Arc::clone(&kms)),
@@ -83,6 +93,7 @@ impl Service {
             keys: SigningKeys::default(),
             large_bodies: Semaphore::new(LARGE_BODIES),
             computing: Arc::new(Semaphore::new(processors)),
+            oversight,
         }
     }
 
@@ -101,7 +112,8 @@ impl Service {
         ending: Ending,
     ) -> Response<Full<Bytes>> {
         let id = Uuid::new_v4();
-        let outcome = self.outcome(id, origin, request, patience, ending).await;
+        let call = self.oversight.begin(record(id, origin, request.headers(), self.clock.now()));
+        let outcome = self.outcome(call, origin, request, patience, ending).await;
         if let Err(error) = &outcome {
             log::debug!("{id}, {origin}: {}: {}", error.name(), error.message());
         }
@@ -110,12 +122,30 @@ impl Service {
 
     async fn outcome(
         self: &Arc<Self>,
-        id: Uuid,
+        mut call: Ongoing,
         origin: &Origin,
         request: Request<Incoming>,
         patience: Duration,
         ending: Ending,
-    ) -> Result<Zeroizing<Vec<u8>>> {
+    ) -> Outcome {
+        match self.admit(&mut call, origin, request, patience).await {
+            Ok((Route::Kms(operation), identity, body)) => self.run(call, operation, identity, body).await,
+            Ok((Route::Own(operation), _, body)) => {
+                drop(call); // it touches no key
+                operation.run(&self.changes, &body, ending).await
+            }
+            Err(error) => self.oversight.end(call, Err(error)).await,
+        }
+    }
+
+    /// Finds out what a request asks for and who sends it, and reads its body.
+    async fn admit(
+        &self,
+        call: &mut Ongoing,
+        origin: &Origin,
+        request: Request<Incoming>,
+        patience: Duration,
+    ) -> Result<(Route, Identity, Bytes)> {
         let (head, body) = request.into_parts();
         let route = route(&head)?;
         self.catch_up().await?;
@@ -125,6 +155,7 @@ impl Service {
             }
             _ => {
                 let claim = Claim::read(&head, self.clock.now())?;
+                call.record.access_key_id = Some(claim.authorization.access_key.to_owned());
                 let (identity, secret) = Identity::claimed(&self.kms, &claim)?;
                 (identity, Some((claim, secret)))
             }
@@ -133,37 +164,97 @@ impl Service {
         if let Some((claim, secret)) = &signature {
             claim.verify(&self.keys, secret, &body)?;
         }
-        let identity = identity.sending(id, origin, &head.headers);
-        match route {
-            Route::Kms(operation) => self.run(operation, identity, body).await,
-            Route::Own(operation) => operation.run(&self.changes, &body, ending).await,
-        }
+        let identity = identity.sending(call.record.request_id, origin, &head.headers);
+        call.record.principal = Some(identity.arn().to_owned());
+        Ok((route, identity, body))
     }
 
-    /// Runs an operation where it disturbs nobody.
+    /// Runs an operation where it disturbs nobody, and records it, also if its client goes away meanwhile.
     async fn run(
         self: &Arc<Self>,
+        mut call: Ongoing,
         operation: &'static Served,
         identity: Identity,
         body: Bytes,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let input = operation.read(&body)?;
+    ) -> Outcome {
+        let place = match self.ready(&mut call, operation, &identity, &body).await {
+            Ok((Place::Here, input)) => {
+                let trace = Trace::default();
+                let outcome = operation.run(&self.kms, &identity, &input, &trace);
+                drop(input);
+                trace.tell(&mut call.record);
+                return self.oversight.end(call, outcome).await;
+            }
+            Ok((place, _)) => place,
+            Err(error) => return self.oversight.end(call, Err(error)).await,
+        };
+        let service = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let permit = match place {
+                Place::Compute => Some(Arc::clone(&service.computing).acquire_owned().await),
+                Place::Here | Place::Store => None,
+            };
+            let kms = Arc::clone(&service.kms);
+            let ran = apart(move || {
+                let _permit = permit;
+                let trace = Trace::default();
+                let outcome =
+                    operation.read(&body).and_then(|input| operation.run(&kms, &identity, &input, &trace));
+                Ok((outcome, trace))
+            });
+            let outcome = match ran.await {
+                Ok((outcome, trace)) => {
+                    trace.tell(&mut call.record);
+                    outcome
+                }
+                Err(error) => Err(error),
+            };
+            service.oversight.end(call, outcome).await
+        });
+        task.await.unwrap_or_else(|error| Err(unserved(&error)))
+    }
+
+    /// Reads a request and says where it runs, if it may run now.
+    async fn ready<'b>(
+        &self,
+        call: &mut Ongoing,
+        operation: &'static Served,
+        identity: &Identity,
+        body: &'b Bytes,
+    ) -> Result<(Place, Input<'b>)> {
+        let input = operation.read(body)?;
+        call.record.dry_run = operation.is_dry_run(&input);
+        self.oversight.check()?;
+        self.oversight.admit(operation.model.name, || operation.spec(&self.kms, identity, &input))?;
         let place = operation.place(&input);
         if place == Place::Here {
             self.catch_up().await?;
-            return operation.run(&self.kms, &identity, &input);
         }
-        drop(input);
-        let permit = match place {
-            Place::Compute => Some(Arc::clone(&self.computing).acquire_owned().await),
-            Place::Here | Place::Store => None,
-        };
-        let kms = Arc::clone(&self.kms);
-        apart(move || {
-            let _permit = permit;
-            operation.run(&kms, &identity, &operation.read(&body)?)
-        })
-        .await
+        Ok((place, input))
+    }
+
+    /// Everything that is counted, as Prometheus reads it.
+    pub fn figures(&self) -> String {
+        let SigningKeyFigures { kept, found, missed } = self.keys.figures();
+        let help = "Signing keys that were looked for, and whether they were kept from an earlier request.";
+        self.oversight.expose(
+            &self.kms,
+            &[
+                Figure {
+                    name: "kmsfs_signing_keys",
+                    help: "Signing keys that are kept.",
+                    counts: false,
+                    value: kept as u64,
+                },
+                Figure { name: "kmsfs_signing_key_hits_total", help, counts: true, value: found },
+                Figure { name: "kmsfs_signing_key_misses_total", help, counts: true, value: missed },
+            ],
+        )
+    }
+
+    /// Writes down what is known of the calls that were served. To be called last: none is recorded any more.
+    pub fn close(&self) {
+        self.oversight.close();
     }
 
     /// Waits for the keystore, if it has not answered for a while, so that what comes next need not.
@@ -206,10 +297,31 @@ impl Service {
 
 /// Runs what may take long on a thread of its own.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        log::error!("a call came to no end: {error}");
-        Err(Error::new("KMSInternalException", "The request could not be served."))
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(unserved(&error)))
+}
+
+fn unserved(error: &JoinError) -> Error {
+    log::error!("a call came to no end: {error}");
+    Error::new("KMSInternalException", "The request could not be served.")
+}
+
+/// What is known of a call when it arrives.
+fn record(id: Uuid, origin: &Origin, headers: &HeaderMap, now: Timestamp) -> CallRecord {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let source = match origin {
+        Origin::Peer { uid } => Source::User(*uid),
+        Origin::Address(address) => Source::Address(address.ip()),
+    };
+    let target = text("x-amz-target").unwrap_or_default();
+    let operation: Cow<'static, str> = match target.strip_prefix("TrentService.").unwrap_or(target) {
+        "" => "none".into(),
+        name => {
+            operations::find(name).map_or_else(|_| name.to_owned().into(), |served| served.model.name.into())
+        }
+    };
+    let mut record = CallRecord::new(now, id, source, operation);
+    record.user_agent = text("user-agent").map(str::to_owned);
+    record
 }
 
 fn too_large() -> Error {

@@ -6,5 +6,6 @@ mod auth;
 mod client;
 mod hostile;
 mod operations;
+mod record;
 mod server;
 mod wire;

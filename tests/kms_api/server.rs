@@ -144,7 +144,7 @@ impl Drop for Server {
     }
 }
 
-fn kmsfs(dir: &tempfile::TempDir) -> Command {
+pub fn kmsfs(dir: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kmsfs"));
     command.env_clear().env("HOME", dir.path()).env("XDG_DATA_HOME", dir.path());
     command.env("KMSFS_PASSPHRASE_FILE", dir.path().join("pw")).stdin(Stdio::null());

@@ -13,7 +13,7 @@ mod authorization;
 mod keys;
 
 pub use authorization::Authorization;
-pub use keys::SigningKeys;
+pub use keys::{SigningKeyFigures, SigningKeys};
 
 use super::error::{Error, Result};
 use crate::crypto::hmac::HmacKey;

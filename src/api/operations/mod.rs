@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 use super::identity::Identity;
 use super::model::{Operation, operations as model};
 use super::wire::{self, Input, Object, Output, Value};
-use crate::kms::{Call, KeyId, Kms, Listed, Page};
+use crate::kms::{Call, KeyId, KeySpec, Kms, Listed, Page, Trace};
 use std::str::FromStr;
 use zeroize::Zeroizing;
 
@@ -169,15 +169,37 @@ impl Served {
         (self.place)(input)
     }
 
-    /// Runs the operation, and gives the body of its answer.
+    /// Whether the request asks only if it would be allowed.
+    pub fn is_dry_run(&self, input: &Input<'_>) -> bool {
+        self.takes("DryRun") && input.flag("DryRun")
+    }
+
+    /// The spec that decides which quota a request counts against: that of the data key pair to make, else that of the key
+    /// that is named.
+    pub fn spec(&self, kms: &Kms, identity: &Identity, input: &Input<'_>) -> Option<KeySpec> {
+        if self.takes("KeyPairSpec") {
+            return input.text("KeyPairSpec")?.parse().ok();
+        }
+        let member = ["KeyId", "DestinationKeyId"].into_iter().find(|member| self.takes(member))?;
+        kms.spec_of(&identity.call(), input.text(member)?)
+    }
+
+    /// Runs the operation, and gives the body of its answer. What becomes known of it is noted in `trace`.
     ///
     /// # Errors
     /// Those of the model.
-    pub fn run(&self, kms: &Kms, identity: &Identity, input: &Input<'_>) -> Result<Zeroizing<Vec<u8>>> {
+    pub fn run(
+        &self,
+        kms: &Kms,
+        identity: &Identity,
+        input: &Input<'_>,
+        trace: &Trace,
+    ) -> Result<Zeroizing<Vec<u8>>> {
         let grant_tokens = if self.takes("GrantTokens") { input.texts("GrantTokens") } else { Vec::new() };
         let call = Call {
             grant_tokens: &grant_tokens,
-            dry_run: self.takes("DryRun") && input.flag("DryRun"),
+            dry_run: self.is_dry_run(input),
+            trace: Some(trace),
             ..identity.call()
         };
         let answer = Output::document(self.model.output, |output| {

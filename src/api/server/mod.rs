@@ -11,6 +11,7 @@ pub mod tls;
 pub use socket::Socket;
 
 use super::ending::Ending;
+use super::exposition::Exposition;
 use super::service::{Origin, Service};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -62,6 +63,7 @@ impl Default for Limits {
 pub struct Listeners {
     socket: Option<Socket>,
     tcp: Option<(StdTcpListener, Option<Arc<rustls::ServerConfig>>)>,
+    exposition: Option<Exposition>,
 }
 
 impl Listeners {
@@ -83,7 +85,17 @@ impl Listeners {
                 format!("{address} is no loopback address: it can be served with TLS only"),
             ));
         }
-        Ok(Listeners { socket, tcp })
+        Ok(Listeners { socket, tcp, exposition: None })
+    }
+
+    /// The same, with the service's figures shown at a port of their own.
+    pub fn showing(self, exposition: Option<Exposition>) -> Listeners {
+        Listeners { exposition, ..self }
+    }
+
+    /// Where the figures are shown.
+    pub fn exposition(&self) -> Option<SocketAddr> {
+        self.exposition.as_ref()?.address().ok()
     }
 
     /// Where the unix socket is.
@@ -109,8 +121,16 @@ impl Listeners {
     ) -> io::Result<()> {
         let (end, ending) = super::ending::end();
         let (alive, mut all_gone) = mpsc::channel(1);
-        let connections = Connections { service, limits, ending, _alive: alive };
         let mut listening = JoinSet::new();
+        if let Some(exposition) = self.exposition {
+            let (service, ending) = (Arc::clone(&service), ending.clone());
+            listening.spawn(async move {
+                if let Err(error) = exposition.serve(service, ending).await {
+                    log::error!("the figures are not shown: {error}");
+                }
+            });
+        }
+        let connections = Connections { service, limits, ending, _alive: alive };
         let followed = Arc::clone(&connections.service);
         listening.spawn(async move { followed.follow_changes().await });
         if let Some(socket) = &self.socket {
@@ -232,7 +252,7 @@ async fn place(places: &Arc<Semaphore>, listener: &str) -> OwnedSemaphorePermit 
 
 /// Most failures to accept are about one peer. Some, such as a lack of descriptors, last: then this keeps the
 /// loop from spinning.
-async fn rest(error: &io::Error) {
+pub(super) async fn rest(error: &io::Error) {
     log::warn!("a connection was not accepted: {error}");
     sleep(Duration::from_millis(50)).await;
 }

@@ -72,7 +72,7 @@ enum Command {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let open = || access::open(global, &args.unlock);
     match &args.command {
-        Command::Serve(args) => serve::run(args, open),
+        Command::Serve(args) => serve::run(args, global, open),
         Command::InitTls(args) => init_tls::run(args, global),
         Command::Principal(command) => principal::run(&open()?, command, global.json),
         Command::AccessKey(command) => access_key::run(&open()?, command, global.json),

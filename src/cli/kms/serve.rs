@@ -7,21 +7,28 @@ use std::{
     os::unix::net::UnixDatagram,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::log::LogArgs;
 use crate::{
     api::{
+        exposition::Exposition,
+        oversight::Oversight,
         server::{Limits, Listeners, Socket, tls},
         service::Service,
     },
-    cli::{Exit, Failure, output},
+    cli::{Exit, Failure, Global, output},
     crypto,
     fuse::{control, sys},
-    kms::{Kms, SystemClock},
+    kms::{
+        Kms, SystemClock,
+        audit::{AuditLog, Durability, Options},
+        quota::Quotas,
+    },
 };
 
 /// Threads that may wait for the keystore's disk or compute for milliseconds.
@@ -37,6 +44,10 @@ user; over TCP, requests carry a signature made with an access key. What a princ
 may do is up to key policies, grants and its own policies.
 
 Runs in the foreground until SIGTERM or SIGINT; requests in progress are finished.
+
+Every call is a line of the audit log, which `kmsfs kms audit` shows. Without
+--audit-durable a power cut may take the last second's lines along; with it no call
+is answered before its line is on the disk, and none while it cannot be written.
 
 Examples:
   kmsfs kms serve
@@ -62,6 +73,17 @@ pub struct Args {
     /// The certificate's private key: a PEM file that only its owner may read
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Answer no call before its line of the audit log is on the disk
+    #[arg(long)]
+    audit_durable: bool,
+    /// Calls a second that are served, by kind: a JSON file, or `aws` for AWS's default quotas [default: no limit]
+    #[arg(long, value_name = "FILE")]
+    quota: Option<PathBuf>,
+    /// Loopback address and port where Prometheus may read the service's figures, at /metrics
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// Threads that serve requests [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -71,14 +93,21 @@ pub struct Args {
 ///
 /// # Errors
 /// The keystore cannot be opened, or an address cannot be served.
-pub fn run(args: &Args, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
+pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
+    let directory = args.log.directory(global)?;
+    let quotas = args.quota.as_ref().map(quotas).transpose()?;
     let kms = Arc::new(open()?);
     // Buffers of the network hold plaintexts too, and are not ours to place.
     if let Err(error) = crypto::lock_all_memory() {
         log::warn!("requests and answers could be swapped to disk: {error}");
     }
-    let listeners = listeners(args)?;
-    let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock)));
+    let exposition = args.metrics.map(Exposition::bind).transpose();
+    let exposition = exposition.map_err(|error| refused("show figures", &error))?;
+    let listeners = listeners(args)?.showing(exposition);
+    let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
+    let audit = AuditLog::open(&directory, kms.audit_key(), Options { durability, ..Options::default() })?;
+    let oversight = Oversight::new(Some(audit), quotas);
+    let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock), oversight));
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
     let served = runtime.block_on(async {
         let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
@@ -94,10 +123,22 @@ pub fn run(args: &Args, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(
             notify("STOPPING=1");
             log::info!("ending; requests in progress are finished first");
         };
-        listeners.serve(service, Limits::default(), end).await
+        listeners.serve(Arc::clone(&service), Limits::default(), end).await
     });
     runtime.shutdown_timeout(LAST_CALLS);
+    service.close();
     served.map_err(|error| failed("serve", &error))
+}
+
+/// The quotas of a file, or AWS's own.
+fn quotas(file: &PathBuf) -> Result<Quotas, Failure> {
+    let now = Instant::now();
+    if file.as_os_str() == "aws" {
+        return Ok(Quotas::aws(now));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+    let quotas = Quotas::parse(&text, now);
+    quotas.map_err(|error| Failure::new(Exit::Usage, format_args!("{}: {error}", file.display())))
 }
 
 fn runtime(threads: Option<u16>) -> std::io::Result<runtime::Runtime> {
@@ -150,6 +191,9 @@ fn announce(listeners: &Listeners) {
     }
     if let Some((scheme, address)) = listeners.address() {
         output::note(format_args!("Serving on {scheme}://{address}."));
+    }
+    if let Some(address) = listeners.exposition() {
+        output::note(format_args!("Showing figures on http://{address}/metrics."));
     }
     notify("READY=1");
 }

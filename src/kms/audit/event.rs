@@ -12,7 +12,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Most bytes of a text that a client chooses freely: its user agent, the operation it asks for.
+/// Most bytes of a text that a client chooses freely: its user agent, the operation it asks for, whose key it says it
+/// uses.
 const TEXT_MAX: usize = 256;
 
 /// What the names of operations begin with that change what the keystore holds.
@@ -34,6 +35,9 @@ pub struct CallRecord {
     /// ARN of the principal; `None` for a caller who could not be authenticated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub principal: Option<String>,
+    /// Id of the access key that the request says it is signed with, whether or not it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub access_key_id: Option<String>,
     /// Where it came from.
     pub source: Source,
     /// The client's name for itself.
@@ -85,6 +89,7 @@ impl CallRecord {
             time,
             request_id,
             principal: None,
+            access_key_id: None,
             source,
             user_agent: None,
             read_only: !CHANGES.iter().any(|verb| operation.starts_with(verb)),
@@ -111,14 +116,21 @@ impl CallRecord {
         if self.operation.len() > TEXT_MAX {
             clip(self.operation.to_mut());
         }
-        if let Some(agent) = &mut self.user_agent {
-            clip(agent);
+        for text in [&mut self.user_agent, &mut self.access_key_id].into_iter().flatten() {
+            clip(text);
         }
     }
 
     /// About how much memory it takes, in bytes.
     pub(super) fn size(&self) -> usize {
-        let texts = [&self.principal, &self.user_agent, &self.key, &self.source_key, &self.grant];
+        let texts = [
+            &self.principal,
+            &self.access_key_id,
+            &self.user_agent,
+            &self.key,
+            &self.source_key,
+            &self.grant,
+        ];
         let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
         let pairs = self.context.pairs().chain(self.source_context.pairs());
         size_of::<CallRecord>()

@@ -33,6 +33,7 @@ pub use walk::{Place, Position, Walk, goes_on};
 
 use super::clock::{Clock, SystemClock};
 use directory::Directory;
+use parking_lot::Mutex;
 use queue::{Pushed, Queue};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub struct AuditLog {
     path: PathBuf,
     durability: Durability,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How a log is doing.
@@ -122,13 +123,18 @@ impl AuditLog {
         let shared = Arc::new(Shared { queue, sequence: AtomicU64::new(0), syncs: AtomicU64::new(0) });
         let writer = Writer::open(Directory::create(directory)?, key, options, Arc::clone(&shared))?;
         let thread = thread::Builder::new().name("kms-audit".into()).spawn(move || writer.run());
-        let thread = Some(thread.map_err(Error::Thread)?);
+        let thread = Mutex::new(Some(thread.map_err(Error::Thread)?));
         Ok(AuditLog { path: directory.to_owned(), durability, shared, thread })
     }
 
     /// The log's directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether calls wait for their line.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether calls may be served: asked before a call has effects.
@@ -154,6 +160,15 @@ impl AuditLog {
         Receipt(state)
     }
 
+    /// Writes and syncs what is queued, and takes no more.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in it was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+
     /// How the log is doing.
     pub fn figures(&self) -> Figures {
         let (failing, queued_bytes) = self.shared.queue.condition();
@@ -169,11 +184,7 @@ impl AuditLog {
 
 impl Drop for AuditLog {
     fn drop(&mut self) {
-        self.shared.queue.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was reported when it happened.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Up to the head record, lines are durable and must be there. Behind it there may be whole lines, which the chain
 //! vouches for, and then bytes that a crash left. Whatever is wrong, the log goes on: the service must not depend
-//! on a log that somebody damaged. But it says so in a line that stays, and [`super::verify`] finds the place.
+//! on a log that somebody damaged. But it says so in a line that stays, and [`super::verify()`] finds the place.
 
 use super::chain::{ChainKey, Link, parse};
 use super::directory::Directory;

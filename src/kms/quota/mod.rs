@@ -6,6 +6,8 @@
 //!
 //! Source: AWS KMS Developer Guide, *Request quotas*.
 
+use super::Kms;
+use super::call::Call;
 use super::spec::KeySpec;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -137,6 +139,15 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         granted
+    }
+}
+
+impl Kms {
+    /// The spec of the key that `key` names in any way, for the quota that a call on it counts against. It is decided
+    /// later whether the call may know it.
+    pub fn spec_of(&self, call: &Call<'_>, key: &str) -> Option<KeySpec> {
+        let table = self.core.table().ok()?;
+        table.find(call, key).ok().map(|entry| entry.record.spec)
     }
 }
 

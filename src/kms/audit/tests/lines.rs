@@ -35,6 +35,7 @@ fn every_event_reads_back_as_it_was_written() {
     bare.micros = u64::MAX;
     let mut full = record(9);
     full.source = Source::Address("2001:db8::1".parse().unwrap());
+    full.access_key_id = Some("AKIAIOSFODNN7EXAMPLE".to_owned());
     full.source_key = full.key.clone();
     full.source_context = full.context.clone().with("ä", "\u{2028}");
     full.grant = Some("0f".repeat(32));

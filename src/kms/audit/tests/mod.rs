@@ -10,7 +10,6 @@ use super::*;
 use crate::crypto::secret::Key;
 use crate::kms::EncryptionContext;
 use ::time::OffsetDateTime;
-use parking_lot::Mutex;
 use std::fs;
 use tempfile::TempDir;
 use uuid::Uuid;

@@ -142,7 +142,7 @@ fn a_segment_cut_or_removed_while_it_is_written_is_noticed() {
 fn a_log_that_is_closed_takes_nothing_more() {
     let scratch = Scratch::new();
     let log = scratch.open(Durability::Durable);
-    log.shared.queue.close();
+    log.close();
     assert_eq!(log.append(record(1)).wait(), Err(Unrecorded));
     assert_eq!(log.figures().lost, 1);
 }
