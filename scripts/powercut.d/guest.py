@@ -30,10 +30,14 @@ def record(job: dict, subject) -> None:
     def mark(number: int) -> None:
         device_mapper("message", "logged", "0", "mark", str(number))
 
+    def remount() -> None:
+        subject.unmount()
+        subject.mount(VOLUME)
+
     oracle = Writer(SHARE)
     root = subject.mount(VOLUME)
     try:
-        Workload(root, oracle, mark, job["seed"]).run()
+        Workload(root, oracle, mark, remount, job["seed"]).run()
     finally:
         oracle.close()
     subject.unmount()

@@ -18,10 +18,11 @@ BLOCK = 4096
 class Workload:
     """The steps, and what they have made so far."""
 
-    def __init__(self, root: str, oracle: Writer, mark, seed: int):
+    def __init__(self, root: str, oracle: Writer, mark, remount, seed: int):
         self.root = root
         self.oracle = oracle
         self.put_mark = mark
+        self.remount = remount
         self.rng = random.Random(seed)
         self.content = {}  # of every path: bytes, or the oracle's word for what it is
         self.marks = 0
@@ -157,6 +158,13 @@ class Workload:
             self.write_at(path, at, data, sync=False)
         self.content[path] = bytes(new)
 
+    def unsynced_append(self, path: str, size: int) -> None:
+        """Grows the file; a later step of the same file promises that."""
+        new = self.content[path] + self.data(size)
+        self.may(path, new)
+        self.write_at(path, len(self.content[path]), new[len(self.content[path]) :], sync=False)
+        self.content[path] = new
+
     # Steps on names.
 
     def move(self, old: str, new: str) -> None:
@@ -282,6 +290,10 @@ class Workload:
         self.after_the_pause(databases)
         for database in databases:
             database.close()
+        self.files_to_be_old()
+        self.remount()
+        self.promise("unmount and mount")
+        self.old_files()
 
     def small_files(self) -> None:
         """Files in the volume's root."""
@@ -378,6 +390,35 @@ class Workload:
         self.replace("large", self.data(BLOCK))
         time.sleep(2)
         self.unlink("plain")
+
+    def files_to_be_old(self) -> None:
+        """What the next session will change for the first time."""
+        self.mkdir("old")
+        for name in ["aligned", "short", "synced", "replaced", "cut", "grown"]:
+            self.create(f"old/{name}", self.data((3 if name == "aligned" else 130) * BLOCK + 9))
+        self.truncate("old/aligned", 2 * BLOCK)
+        for name in ["holes", "filled"]:
+            self.create(f"old/{name}", self.data(BLOCK))
+            self.truncate(f"old/{name}", 140 * BLOCK)
+
+    def old_files(self) -> None:
+        """Changes of files of an earlier session, most of them written back before they are synced."""
+        self.unsynced_append("old/aligned", 2 * BLOCK)
+        time.sleep(2)
+        self.append("old/synced", 3 * BLOCK)
+        self.unsynced_append("old/short", 50)
+        self.unsynced_append("old/short", 3 * BLOCK)
+        time.sleep(2)
+        self.overwrite("old/filled", 120 * BLOCK, 2 * BLOCK)
+        self.overwrite("old/holes", 3 * BLOCK, 100)
+        self.truncate("old/cut", 128 * BLOCK)
+        self.truncate("old/cut", 5 * BLOCK + 1)
+        self.truncate("old/grown", 150 * BLOCK)
+        self.replace("old/replaced", self.data(9 * BLOCK))
+        for name in ["aligned", "short"]:
+            self.unsynced_append(f"old/{name}", 5 * BLOCK)
+            self.append(f"old/{name}", 1)
+        time.sleep(2)
         self.promise("end")
 
 

@@ -8,8 +8,9 @@
 //!
 //! A swallowed [`Class`] of syncs has no effect: so it shows what each of them is good for.
 
+use crate::changes::{Node, Op, Role};
 use crate::rebuild::Survivors;
-use crate::recorder::{Node, Op, Recording, Role};
+use crate::recorder::Recording;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A kind of sync: of what, and whether by `fdatasync`.

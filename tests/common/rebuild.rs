@@ -1,7 +1,8 @@
 //! What a crash left of a recording, made real: a fresh directory that holds what a chosen part of the log would
 //! have left on the disk.
 
-use crate::recorder::{Base, Made, Node, Op, PAGE, Recording};
+use crate::changes::{Made, Node, Op};
+use crate::recorder::{Base, PAGE, Recording};
 use kmsfs::volume::lower::{Fd, Lower, SystemLower, open_root};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;

@@ -4,6 +4,7 @@
 //! stand for inodes and mean the same in a replay. Modes, owners, times and attributes are not logged, only that an
 //! inode was touched. It can have files look *aged*, as a crash may have left them.
 
+use crate::changes::{Made, Node, Op, Role};
 use kmsfs::volume::lower::{Fd, Lower, LowerEntry, SetTime, Stat, StatFs, SystemLower, Timespec, open_root};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -12,155 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An inode, numbered in the order of appearance. The root is 0.
-pub type Node = usize;
-
 /// Writes are logged in pieces of at most one page, unless they are longer than this many.
 const PAGES: usize = 24;
 pub const PAGE: u64 = 4096;
-
-/// What a new entry is.
-#[derive(Debug, Clone)]
-pub enum Made {
-    File,
-    Directory,
-    Symlink(OsString),
-}
-
-/// One change, or one request to make changes durable.
-#[derive(Debug, Clone)]
-pub enum Op {
-    Make {
-        dir: Node,
-        name: OsString,
-        node: Node,
-        what: Made,
-    },
-    Link {
-        node: Node,
-        dir: Node,
-        name: OsString,
-    },
-    Unlink {
-        node: Node,
-        dir: Node,
-        name: OsString,
-    },
-    Rmdir {
-        dir: Node,
-        name: OsString,
-    },
-    Rename {
-        node: Node,
-        dir: Node,
-        name: OsString,
-        to: Node,
-        new_name: OsString,
-        flags: u32,
-    },
-    /// `grows`: the lower filesystem had to find room for it, or the file became longer.
-    Write {
-        node: Node,
-        at: u64,
-        bytes: Vec<u8>,
-        grows: bool,
-    },
-    Truncate {
-        node: Node,
-        size: u64,
-    },
-    Allocate {
-        node: Node,
-        mode: i32,
-        at: u64,
-        len: u64,
-    },
-    /// Mode, owner or times were set.
-    Touch {
-        node: Node,
-    },
-    SyncAll,
-    StartWriteback {
-        node: Node,
-    },
-    Sync {
-        node: Node,
-        data_only: bool,
-    },
-}
-
-impl Op {
-    /// Is it a change of names, lengths, extents or times, which the lower filesystem's own journal keeps in order?
-    pub fn is_metadata(&self) -> bool {
-        !matches!(self, Op::Write { .. } | Op::StartWriteback { .. } | Op::Sync { .. } | Op::SyncAll)
-    }
-
-    /// The nodes whose metadata it changes so that even an `fdatasync` makes it durable.
-    pub fn reshaped(&self) -> Vec<Node> {
-        match self {
-            Op::Make { dir, node, .. } => vec![*dir, *node],
-            Op::Link { dir, .. } | Op::Unlink { dir, .. } | Op::Rmdir { dir, .. } => vec![*dir],
-            Op::Rename { dir, to, .. } => vec![*dir, *to],
-            Op::Truncate { node, .. } | Op::Allocate { node, .. } => vec![*node],
-            Op::Touch { .. }
-            | Op::Write { .. }
-            | Op::StartWriteback { .. }
-            | Op::Sync { .. }
-            | Op::SyncAll => vec![],
-        }
-    }
-
-    /// The node that gains, changes or loses a name, or is touched: of that, an `fdatasync` knows nothing.
-    pub fn named(&self) -> Option<Node> {
-        match self {
-            Op::Link { node, .. }
-            | Op::Unlink { node, .. }
-            | Op::Rename { node, .. }
-            | Op::Touch { node } => Some(*node),
-            _ => None,
-        }
-    }
-
-    /// The node whose ctime it moves.
-    pub fn changed(&self) -> Option<Node> {
-        match self {
-            Op::Make { node, .. }
-            | Op::Write { node, .. }
-            | Op::Truncate { node, .. }
-            | Op::Allocate { node, .. } => Some(*node),
-            other => other.named(),
-        }
-    }
-}
-
-/// What a node is to a volume, by the name it was first seen under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Not a node, but all of them.
-    Everything,
-    Segment,
-    JournalState,
-    JournalDirectory,
-    Record,
-    LongName,
-    Directory,
-    Content,
-}
-
-impl Role {
-    fn of(name: &OsStr, directory: bool) -> Role {
-        let name = name.to_string_lossy();
-        match &*name {
-            "kmsfs.journal" => Role::JournalDirectory,
-            "kmsfs.dir" => Role::Record,
-            "state" => Role::JournalState,
-            _ if directory => Role::Directory,
-            _ if name.ends_with(".seg") => Role::Segment,
-            _ if name.ends_with(".name") => Role::LongName,
-            _ => Role::Content,
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Log {
@@ -191,6 +46,7 @@ pub struct Recorder {
     log: Mutex<Log>,
     stopped: AtomicBool,
     aged: Mutex<HashSet<(u64, u64)>>,
+    syncs_fail: AtomicBool,
 }
 
 impl Recorder {
@@ -212,6 +68,7 @@ impl Recorder {
             log: Mutex::new(log),
             stopped: AtomicBool::new(false),
             aged: Mutex::default(),
+            syncs_fail: AtomicBool::new(false),
         }
     }
 
@@ -223,7 +80,14 @@ impl Recorder {
             log: Mutex::default(),
             stopped: AtomicBool::new(true),
             aged: Mutex::new(aged),
+            syncs_fail: AtomicBool::new(false),
         }
+    }
+
+    /// From now on, has every sync of a file fail, or no more.
+    #[allow(dead_code, reason = "few tests need it")]
+    pub fn fail_syncs(&self, fail: bool) {
+        self.syncs_fail.store(fail, Ordering::Release);
     }
 
     fn as_it_looks(&self, stat: Stat) -> Stat {
@@ -299,6 +163,9 @@ impl Recorder {
     }
 
     fn sync(&self, fd: &Fd, data_only: bool) -> io::Result<()> {
+        if self.syncs_fail.load(Ordering::Acquire) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         // The disk below is not at stake: what is durable is worked out from the log.
         self.change(
             || Ok(()),

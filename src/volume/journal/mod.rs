@@ -7,67 +7,31 @@
 //! than grown, so that a commit flushes data only and no metadata of the lower filesystem.
 
 pub mod record;
+mod scan;
+mod segment;
 mod state;
 
 pub use record::{Kind, MAX_PAYLOAD, RECORD_HEADER, Record, entries};
+pub use scan::Replayed;
+pub use segment::Segment;
 pub use state::{STATE_FILE, State};
 
 use super::lower::{Fd, Lower};
 use super::{Error, Result};
 use crate::crypto::secret::Key;
 use parking_lot::{Condvar, Mutex};
-use std::ffi::OsString;
+use scan::scan;
+use segment::{SEGMENT_SIZE, segment_name, segment_seq};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Name of the journal's directory in the lower root.
 pub const JOURNAL_DIR: &str = "kmsfs.journal";
-/// A segment is closed before it grows beyond this, unless a single record needs more.
-pub const SEGMENT_SIZE: u64 = 32 << 20;
 /// A commit that finds the segment's file ending here extends it by this much, so that the next commits flush
 /// data only: growing the file each time would cost the lower filesystem a metadata commit on top.
 const EXTEND_BY: usize = 256 << 10;
 /// Retired segments kept for reuse.
 const POOL: usize = 4;
-
-/// One segment file.
-#[derive(Debug)]
-pub struct Segment {
-    fd: Option<Fd>,
-    seq: u64,
-    first_lsn: u64,
-    /// Bytes of records.
-    len: AtomicU64,
-}
-
-impl Segment {
-    /// A segment without a file, for the tests of what only passes segments on.
-    #[cfg(test)]
-    pub fn detached() -> Arc<Segment> {
-        Arc::new(Segment { fd: None, seq: 0, first_lsn: 0, len: AtomicU64::new(0) })
-    }
-
-    /// Reads ciphertext out of the segment.
-    ///
-    /// # Errors
-    /// Those of the lower filesystem; a short read is corruption.
-    pub fn read(&self, lower: &dyn Lower, buf: &mut [u8], at: u64) -> Result<()> {
-        let fd = self.fd.as_ref().expect("only tests make segments without a file");
-        if lower.pread(fd, buf, at)? != buf.len() {
-            return Err(Error::corrupt(segment_name(self.seq).display(), "ends inside a record"));
-        }
-        Ok(())
-    }
-}
-
-fn segment_name(seq: u64) -> OsString {
-    format!("{seq:016x}.seg").into()
-}
-
-fn segment_seq(name: &std::ffi::OsStr) -> Option<u64> {
-    let hex = name.to_str()?.strip_suffix(".seg")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
-}
 
 /// Where an appended record went.
 #[derive(Debug)]
@@ -119,19 +83,6 @@ pub struct Journal {
     committed: Condvar,
     last_lsn: AtomicU64,
     pending_bytes: AtomicU64,
-}
-
-/// A record found at replay.
-#[derive(Debug)]
-pub struct Replayed {
-    /// The record.
-    pub record: Record,
-    /// Its payload's place: segment and offset.
-    pub segment: Arc<Segment>,
-    /// Offset of the payload in the segment.
-    pub payload_at: u64,
-    /// The payload, without the ciphertexts: entries, or a path.
-    pub head: Vec<u8>,
 }
 
 /// What opening a journal found.
@@ -477,66 +428,5 @@ impl Journal {
             appender.pool.push(segment);
         }
         room
-    }
-}
-
-struct Scan {
-    segments: Vec<Arc<Segment>>,
-    records: Vec<Replayed>,
-    bytes: u64,
-    next_lsn: u64,
-    next_seq: u64,
-}
-
-/// Reads the live segments until the first record that is missing, torn or out of order.
-fn scan(lower: &dyn Lower, dir: &Fd, key: &Key, state: &State) -> Result<Scan> {
-    let mut seqs: Vec<u64> = lower.read_dir(dir)?.iter().filter_map(|e| segment_seq(&e.name)).collect();
-    seqs.sort_unstable();
-    let mut scan = Scan {
-        segments: Vec::new(),
-        records: Vec::new(),
-        bytes: 0,
-        next_lsn: state.first_lsn,
-        next_seq: state.first_live,
-    };
-    let live = seqs.iter().copied().skip_while(|s| *s < state.first_live);
-    for (seq, expected) in live.zip(state.first_live..) {
-        if seq != expected {
-            break;
-        }
-        let fd = lower.open(dir, &segment_name(seq), libc::O_RDWR, 0)?;
-        // Nobody vouches for the size of a file that was put here; ours are not longer.
-        let longest = SEGMENT_SIZE + (MAX_PAYLOAD + RECORD_HEADER) as u64;
-        let mut bytes = vec![0; lower.fstat(&fd)?.size.min(longest) as usize];
-        let n = lower.pread(&fd, &mut bytes, 0)?;
-        let len = AtomicU64::new(n as u64);
-        let segment = Arc::new(Segment { fd: Some(fd), seq, first_lsn: scan.next_lsn, len });
-        scan.next_seq = seq.saturating_add(1);
-        scan.segments.push(Arc::clone(&segment));
-        scan.bytes += n as u64;
-        scan_segment(&mut scan, &segment, &bytes[..n], key);
-    }
-    Ok(scan)
-}
-
-fn scan_segment(scan: &mut Scan, segment: &Arc<Segment>, bytes: &[u8], key: &Key) {
-    let mut at = 0;
-    while let Some((record, position, payload)) = record::decode(&bytes[at..], key) {
-        if position.segment != segment.seq || position.lsn != scan.next_lsn {
-            return;
-        }
-        scan.next_lsn = position.lsn + 1;
-        let head = if record.kind == Kind::Path {
-            payload.len()
-        } else {
-            record.ciphertext_at(0).min(payload.len())
-        };
-        scan.records.push(Replayed {
-            record,
-            segment: Arc::clone(segment),
-            payload_at: (at + RECORD_HEADER) as u64,
-            head: payload[..head].to_vec(),
-        });
-        at += RECORD_HEADER + payload.len();
     }
 }
