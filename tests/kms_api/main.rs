@@ -6,6 +6,6 @@ mod auth;
 mod client;
 mod hostile;
 mod operations;
-mod record;
+mod oversight;
 mod server;
 mod wire;

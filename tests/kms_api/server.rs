@@ -20,19 +20,26 @@ pub struct Server {
     pub dir: tempfile::TempDir,
     pub socket: PathBuf,
     pub address: SocketAddr,
+    /// Where it shows its figures.
+    pub metrics: Option<SocketAddr>,
     pub process: Child,
 }
 
 impl Server {
     /// A server on a new keystore.
     pub fn new() -> Server {
+        Server::new_with(&[])
+    }
+
+    /// A server on a new keystore, with more arguments.
+    pub fn new_with(args: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let passphrase = dir.path().join("pw");
         std::fs::write(&passphrase, PASSPHRASE).unwrap();
         std::fs::set_permissions(&passphrase, Permissions::from_mode(0o600)).unwrap();
         let made = kmsfs(&dir).args(["keystore", "create", "--argon2", "64,1,1"]).output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        Server::start(dir)
+        Server::start(dir, args)
     }
 
     /// The keystore, opened by this process.
@@ -76,11 +83,11 @@ impl Server {
         status["Generation"].as_u64().unwrap()
     }
 
-    /// A server on the keystore in `dir`.
-    pub fn start(dir: tempfile::TempDir) -> Server {
+    /// A server on the keystore in `dir`, with more arguments.
+    pub fn start(dir: tempfile::TempDir, args: &[&str]) -> Server {
         let socket = dir.path().join("run/kms.sock");
         let mut command = kmsfs(&dir);
-        command.args(["kms", "serve", "--listen", "127.0.0.1:0", "--socket"]).arg(&socket);
+        command.args(["kms", "serve", "--listen", "127.0.0.1:0", "--socket"]).arg(&socket).args(args);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines.find_map(|line| {
@@ -88,13 +95,18 @@ impl Server {
             println!("server: {line}");
             line.strip_prefix("Serving on http://")?.strip_suffix('.')?.parse().ok()
         });
+        let metrics = args.contains(&"--metrics").then(|| {
+            let line = lines.next().unwrap().unwrap();
+            let url = line.strip_prefix("Showing figures on http://");
+            url.and_then(|rest| rest.strip_suffix("/metrics.")).unwrap().parse().unwrap()
+        });
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 println!("server: {line}");
             }
         });
         let address = address.expect("the server says where it serves");
-        Server { dir, socket, address, process }
+        Server { dir, socket, address, metrics, process }
     }
 
     pub fn unix(&self) -> Connection {

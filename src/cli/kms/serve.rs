@@ -78,6 +78,9 @@ pub struct Args {
     /// Answer no call before its line of the audit log is on the disk
     #[arg(long)]
     audit_durable: bool,
+    /// Keep no audit log
+    #[arg(long, conflicts_with_all = ["directory", "audit_durable"])]
+    no_audit: bool,
     /// Calls a second that are served, by kind: a JSON file, or `aws` for AWS's default quotas [default: no limit]
     #[arg(long, value_name = "FILE")]
     quota: Option<PathBuf>,
@@ -94,7 +97,8 @@ pub struct Args {
 /// # Errors
 /// The keystore cannot be opened, or an address cannot be served.
 pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
-    let directory = args.log.directory(global)?;
+    // Before anybody is asked for a passphrase.
+    let directory = (!args.no_audit).then(|| args.log.directory(global)).transpose()?;
     let quotas = args.quota.as_ref().map(quotas).transpose()?;
     let kms = Arc::new(open()?);
     // Buffers of the network hold plaintexts too, and are not ours to place.
@@ -105,8 +109,10 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
     let exposition = exposition.map_err(|error| refused("show figures", &error))?;
     let listeners = listeners(args)?.showing(exposition);
     let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
-    let audit = AuditLog::open(&directory, kms.audit_key(), Options { durability, ..Options::default() })?;
-    let oversight = Oversight::new(Some(audit), quotas);
+    let options = Options { durability, ..Options::default() };
+    let audit =
+        directory.map(|directory| AuditLog::open(&directory, kms.audit_key(), options)).transpose()?;
+    let oversight = Oversight::new(audit, quotas);
     let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock), oversight));
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
     let served = runtime.block_on(async {

@@ -127,6 +127,11 @@ impl Walk {
         Ok(walk)
     }
 
+    /// The segment that was read last.
+    pub(super) fn segment(&self) -> u64 {
+        self.segment
+    }
+
     /// The file of a segment.
     pub fn path(&self, segment: u64) -> PathBuf {
         self.directory.segment(segment)

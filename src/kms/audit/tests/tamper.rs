@@ -59,8 +59,6 @@ proptest! {
         let mut segments = GOLDEN.segments.clone();
         let bytes = &mut segments[segment][line];
         let at = at.index(bytes.len());
-        // A segment without a line counts as missing; see below.
-        prop_assume!(line > 0 || at > 0);
         bytes[at] ^= change;
         prop_assert_eq!(first_break(&segments), named(segment, line));
     }
@@ -103,6 +101,14 @@ proptest! {
         bytes.truncate(at);
         prop_assert_eq!(first_break(&segments), named(segment, line));
     }
+}
+
+#[test]
+fn an_emptied_last_segment_is_named() {
+    let last = GOLDEN.segments.len() - 1;
+    let mut segments = GOLDEN.segments.clone();
+    segments[last].clear();
+    assert_eq!(first_break(&segments), named(last, 0));
 }
 
 #[test]
