@@ -133,7 +133,8 @@ impl Args {
             match place.event() {
                 Some(event) if self.wants(&event) => show(&event, place.bytes)?,
                 Some(_) => {}
-                None => senseless += u64::from(place.whole), // the last one may be half written
+                None if place.whole || place.is_too_long() => senseless += 1,
+                None => break, // it is being written
             }
         }
         if senseless > 0 {

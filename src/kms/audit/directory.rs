@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Longest line that is read, in bytes. The longest that is written has two encryption contexts of 8 KiB in which
 /// every byte is escaped.
-const LINE_MAX: u64 = 256 << 10;
+pub(super) const LINE_MAX: u64 = 256 << 10;
 
 /// See the module.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Reading a log from some place to its end, line by line and segment by segment.
 
 use super::chain::{self, ChainKey, Fault, Link};
-use super::directory::{Directory, Lines};
+use super::directory::{Directory, LINE_MAX, Lines};
 use super::error::{Error, Result};
 use super::event::Event;
 use super::recovery;
@@ -63,13 +63,19 @@ impl Place<'_> {
         self.link().and_then(|_| serde_json::from_slice(self.bytes).ok())
     }
 
+    /// Whether it has no line break because no line is that long, and not because it is the last.
+    pub fn is_too_long(&self) -> bool {
+        !self.whole && self.bytes.len() as u64 >= LINE_MAX
+    }
+
     /// The end of the chain that the line claims to be. It proves nothing.
     pub fn link(&self) -> Option<Link> {
         chain::parse(self.bytes).map(|(_, link)| link)
     }
 }
 
-/// Reads a log, also while it is being written: it ends with what was there when it got there.
+/// Reads a log, also while it is being written: it ends with what was there when it got there. Then the last line may lack
+/// its end; whoever reads on gets that as a line of its own.
 pub struct Walk {
     directory: Directory,
     /// Segments that are still to be read.
@@ -125,6 +131,11 @@ impl Walk {
             };
         }
         Ok(walk)
+    }
+
+    /// Whether no segment follows the one that was read last.
+    pub(super) fn is_in_last(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// The segment that was read last.

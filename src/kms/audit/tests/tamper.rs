@@ -124,6 +124,16 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn a_line_that_is_too_long_to_be_one_is_named() {
+    let last = GOLDEN.segments.len() - 1;
+    for segment in [0, last] {
+        let mut segments = GOLDEN.segments.clone();
+        segments[segment][1] = vec![b'x'; 300_000];
+        assert_eq!(first_break(&segments), named(segment, 1));
+    }
+}
+
+#[test]
 fn the_head_record_shows_when_it_was_altered_or_removed() {
     let scratch = Scratch::new();
     scratch.write(3);

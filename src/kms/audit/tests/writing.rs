@@ -1,6 +1,7 @@
 //! Writing a log: order, rotation, one writer, failures.
 
 use super::*;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -18,6 +19,28 @@ fn buffered_lines_are_in_the_file_within_a_second_and_in_order() {
     assert_eq!(scratch.calls(), (0..1000).collect::<Vec<_>>());
     scratch.sound();
     assert_eq!(log.figures().sequence, 1002);
+}
+
+#[test]
+fn a_log_verifies_while_it_is_written() {
+    let scratch = Scratch::new();
+    let options = Options { segment_bytes: 50_000, ..scratch.options(Durability::Buffered) };
+    let log = AuditLog::open(&scratch.path(), key(), options).unwrap();
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (0..).take_while(|_| writing.load(Ordering::Relaxed)) {
+                log.append(record(number)).wait().unwrap();
+                if number % 50 == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        for _ in 0..20 {
+            scratch.sound();
+        }
+        writing.store(false, Ordering::Relaxed);
+    });
 }
 
 #[test]
