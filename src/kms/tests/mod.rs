@@ -7,6 +7,7 @@ mod aliases;
 mod authorization;
 mod damage;
 mod files;
+mod golden;
 mod grants;
 mod identifiers;
 mod import;
@@ -73,13 +74,16 @@ fn name<T>(result: Result<T>) -> &'static str {
     result.map_or_else(|error| error.name(), |_| "ok")
 }
 
-/// Waits until `done`, for at most the second that is promised.
+/// Waits until `done`, for at most the second that is promised, in turns of five milliseconds: a machine that is too busy
+/// to give this thread its turn gives the others theirs no sooner.
 fn within_a_second(what: &str, done: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(1), "{what}: not within a second");
+    for _ in 0..200 {
+        if done() {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    panic!("{what}: not within a second");
 }
 
 /// A new user or role.
