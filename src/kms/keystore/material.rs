@@ -29,7 +29,6 @@ pub(in crate::kms) struct Material {
     digest: RowDigest,
 }
 
-#[allow(dead_code, reason = "for asymmetric and HMAC keys, which are being written")]
 enum Secret {
     Key(Key),
     Sealed { cmk: KeyId, sealed: Box<[u8]>, vault: Arc<Vault> },
@@ -53,7 +52,6 @@ impl Material {
     ///
     /// # Errors
     /// `Tampered`, if memory was.
-    #[allow(dead_code, reason = "for asymmetric and HMAC keys, which are being written")]
     pub(in crate::kms) fn expose<T>(&self, use_it: impl FnOnce(&[u8]) -> T) -> Result<T> {
         match &self.secret {
             Secret::Key(key) => Ok(use_it(key.expose())),
