@@ -13,12 +13,17 @@ use hyper::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before a throttled call is made again; each time twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such wait; after it the call has failed.
+const LAST_PAUSE: Duration = Duration::from_millis(1600);
 
 /// A KMS service. Calls block and may come from any thread.
 pub(super) struct Client {
@@ -35,6 +40,19 @@ struct Refusal {
     name: String,
     #[serde(default, alias = "Message")]
     message: String,
+}
+
+/// Why a call failed.
+pub(super) struct Refused {
+    /// Whether it may succeed a little later.
+    throttled: bool,
+    pub(super) error: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused { throttled: false, error }
+    }
 }
 
 impl Client {
@@ -58,12 +76,22 @@ impl Client {
         &self.place
     }
 
-    /// Calls `target`, such as `TrentService.Decrypt`, and gives the document of its answer.
+    /// Calls `target`, such as `TrentService.Decrypt`, and gives the document of its answer. A service that is asked too
+    /// much is asked again a little later.
     ///
     /// # Errors
     /// `Unavailable` if there is no answer; otherwise what the service says.
     pub(super) fn call(&self, target: &str, body: &serde_json::Value) -> Result<Zeroizing<Vec<u8>>, Error> {
-        self.call_within(target, body, PATIENCE)
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.call_within(target, body, PATIENCE) {
+                Err(Refused { throttled: true, .. }) if pause <= LAST_PAUSE => {
+                    thread::sleep(pause);
+                    pause *= 2;
+                }
+                outcome => return outcome.map_err(|refused| refused.error),
+            }
+        }
     }
 
     /// As [`Client::call`], for an answer that may take `time`.
@@ -72,7 +100,7 @@ impl Client {
         target: &str,
         body: &serde_json::Value,
         time: Duration,
-    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+    ) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let body = serde_json::to_vec(body).expect("a JSON value can be written");
         let authority = self.place.authority();
         let mut headers = vec![
@@ -102,12 +130,10 @@ impl Client {
         }
     }
 
-    fn refused(&self, status: u16, body: &[u8]) -> Error {
+    fn refused(&self, status: u16, body: &[u8]) -> Refused {
         let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
-            return Error::new(
-                ErrorKind::Unavailable,
-                format_args!("the KMS at {} answers with status {status} and no reason", self.place),
-            );
+            let what = format_args!("the KMS at {} answers with status {status} and no reason", self.place);
+            return Error::new(ErrorKind::Unavailable, what).into();
         };
         // AWS's services may put their namespace before the name.
         let name = refusal.name.rsplit('#').next().unwrap_or_default();
@@ -124,10 +150,11 @@ impl Client {
             "InvalidKeyUsageException" => ErrorKind::Unsuitable,
             _ => ErrorKind::Unavailable,
         };
-        match refusal.message.as_str() {
+        let error = match refusal.message.as_str() {
             "" => Error::new(kind, name),
             message => Error::new(kind, format_args!("{name}: {message}")),
-        }
+        };
+        Refused { throttled: name == "ThrottlingException", error }
     }
 }
 

@@ -101,12 +101,15 @@ impl Connections {
     /// Those of the network; `InvalidData` for what is no answer.
     pub(super) fn exchange(&self, request: &[u8], time: Duration) -> io::Result<Answer> {
         let kept = self.idle.lock().pop();
-        if let Some(mut stream) = kept
-            && let Ok(Some(answer)) = ask(&mut stream, request, time)
-        {
-            return Ok(self.keep(stream, answer));
+        if let Some(mut stream) = kept {
+            match ask(&mut stream, request, time) {
+                Ok(Some(answer)) => return Ok(self.keep(stream, answer)),
+                // No request here has an effect that a second one would add to.
+                Ok(None) => {}
+                Err(error) if is_closed(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
-        // The request has no effect that a second one would add to, so it does not matter how the first ended.
         let mut stream = self.connect()?;
         match ask(&mut stream, request, time)? {
             Some(answer) => Ok(self.keep(stream, answer)),
@@ -142,6 +145,12 @@ impl Connections {
         }
         Err(failure)
     }
+}
+
+/// Whether the peer has closed the connection.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn ask(stream: &mut Stream, request: &[u8], time: Duration) -> io::Result<Option<Answer>> {

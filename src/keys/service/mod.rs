@@ -9,6 +9,8 @@ mod connection;
 mod credentials;
 mod http;
 mod place;
+#[cfg(test)]
+mod tests;
 
 pub use place::Place;
 
@@ -178,7 +180,7 @@ fn follow(client: &Client, changes: &Changes, mut seen: i64) {
     loop {
         let body = json!({ "Generation": seen, "TimeoutSeconds": WAIT_SECONDS });
         let answer = client.call_within("Kmsfs.WaitForChange", &body, WAIT_PATIENCE);
-        match answer.and_then(|answer| parse::<Generation>(&answer)) {
+        match answer.map_err(|refused| refused.error).and_then(|answer| parse::<Generation>(&answer)) {
             Ok(Generation { generation }) if generation != seen => {
                 seen = generation;
                 changes.count.fetch_add(1, Ordering::AcqRel);
