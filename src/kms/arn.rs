@@ -162,13 +162,14 @@ pub fn check_alias_name(name: &str) -> Result<()> {
     };
     let valid = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);
     if rest.is_empty() || name.len() > ALIAS_MAX || !rest.chars().all(valid) {
-        return Err(Error::InvalidAliasName(format!(
-            "alias name '{name}' must be {ALIAS} and 1 to {} letters, digits, '/', '_' or '-'",
+        return Err(Error::Validation(format!(
+            "{name} contains invalid characters for an alias, or too many or none: {ALIAS} is followed by 1 to {} \
+             letters, digits, '/', '_' or '-'",
             ALIAS_MAX - ALIAS.len()
         )));
     }
     if name.starts_with(RESERVED_ALIASES) || name.starts_with("alias/aws/") {
-        return Err(Error::InvalidAliasName(format!(
+        return Err(Error::ReservedAlias(format!(
             "alias name '{name}' is reserved for service-managed keys"
         )));
     }
@@ -241,12 +242,12 @@ mod tests {
         }
         for (name, error) in [
             ("backup", "ValidationException"),
-            ("alias/", "InvalidAliasNameException"),
-            ("alias/a b", "InvalidAliasNameException"),
-            ("alias/ä", "InvalidAliasNameException"),
-            (&format!("{longest}x"), "InvalidAliasNameException"),
-            ("alias/kmsfs/mine", "InvalidAliasNameException"),
-            ("alias/aws/s3", "InvalidAliasNameException"),
+            ("alias/", "ValidationException"),
+            ("alias/a b", "ValidationException"),
+            ("alias/ä", "ValidationException"),
+            (&format!("{longest}x"), "ValidationException"),
+            ("alias/kmsfs/mine", "NotAuthorizedException"),
+            ("alias/aws/s3", "NotAuthorizedException"),
         ] {
             assert_eq!(check_alias_name(name).unwrap_err().name(), error, "{name}");
         }

@@ -43,16 +43,13 @@ pub enum Error {
     /// Something failed that no caller can do anything about.
     #[error("{0}")]
     Internal(String),
-    /// The alias name is malformed or reserved.
-    #[error("{0}")]
-    InvalidAliasName(String),
     /// The ARN is malformed or belongs elsewhere.
     #[error("{0}")]
     InvalidArn(String),
     /// The ciphertext was altered, is no ciphertext of this KMS, or its encryption context differs.
     #[error("the ciphertext is invalid, or its encryption context differs")]
     InvalidCiphertext,
-    /// There is no such grant.
+    /// That is not the id of a grant.
     #[error("{0}")]
     InvalidGrantId(String),
     /// The grant token is malformed, or its grant is gone.
@@ -91,6 +88,9 @@ pub enum Error {
     /// No such key or alias.
     #[error("{0}")]
     NotFound(String),
+    /// The alias name is one of those that only services give.
+    #[error("{0}")]
+    ReservedAlias(String),
     /// A tag is malformed.
     #[error("{0}")]
     Tag(String),
@@ -119,7 +119,6 @@ impl Error {
             Error::IncorrectKey(_) => "IncorrectKeyException",
             Error::IncorrectKeyMaterial(_) => "IncorrectKeyMaterialException",
             Error::Internal(_) => "KMSInternalException",
-            Error::InvalidAliasName(_) => "InvalidAliasNameException",
             Error::InvalidArn(_) => "InvalidArnException",
             Error::InvalidCiphertext => "InvalidCiphertextException",
             Error::InvalidGrantId(_) => "InvalidGrantIdException",
@@ -135,6 +134,7 @@ impl Error {
             Error::LimitExceeded(_) => "LimitExceededException",
             Error::MalformedPolicy(_) => "MalformedPolicyDocumentException",
             Error::NotFound(_) => "NotFoundException",
+            Error::ReservedAlias(_) => "NotAuthorizedException",
             Error::Tag(_) => "TagException",
             Error::Throttling(_) => "ThrottlingException",
             Error::Unsupported(_) => "UnsupportedOperationException",
@@ -145,7 +145,7 @@ impl Error {
     /// What AWS KMS would tell its client; `None` where it says nothing.
     pub fn public_message(&self) -> Option<String> {
         match self {
-            Error::InvalidCiphertext | Error::InvalidMac | Error::InvalidSignature => None,
+            Error::InvalidCiphertext | Error::InvalidMac | Error::InvalidSignature | Error::ReservedAlias(_) => None,
             other => Some(other.to_string()),
         }
     }

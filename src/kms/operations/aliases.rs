@@ -20,10 +20,11 @@ impl Kms {
     /// CreateAlias: `name`, which begins with `alias/`, points to `target`, a key id or key ARN.
     ///
     /// # Errors
-    /// `AlreadyExistsException`, `InvalidAliasNameException`, `ValidationException`, `NotFoundException`,
+    /// `AlreadyExistsException`, `NotAuthorizedException`, `ValidationException`, `NotFoundException`,
     /// `KMSInvalidStateException`, `LimitExceededException`, `AccessDeniedException`.
     pub fn create_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
+        check_target(target)?;
         let facts = Facts { alias: Some(name), ..Facts::default() };
         let operation = Operation::CreateAlias;
         let created = self.change_key(call, operation, target, &facts, |draft, naming, record| {
@@ -46,6 +47,7 @@ impl Kms {
     /// `NotFoundException` if either does not exist, otherwise as [`Kms::create_alias`].
     pub fn update_alias(&self, call: &Call<'_>, name: &str, target: &str) -> Result<()> {
         check_alias_name(name)?;
+        check_target(target)?;
         let facts = Facts { alias: Some(name), ..Facts::default() };
         let operation = Operation::UpdateAlias;
         let updated = self.change_key(call, operation, target, &facts, |draft, naming, record| {
@@ -119,6 +121,14 @@ impl Kms {
             Ok(names.map(|name| (name.clone(), alias_entry(naming, name, &entry.record))))
         })
     }
+}
+
+/// An alias points to a key, not to another alias.
+fn check_target(target: &str) -> Result<()> {
+    if target.starts_with("alias/") || target.contains(":alias/") {
+        return Err(Error::Validation("Aliases must refer to keys. Not aliases".into()));
+    }
+    Ok(())
 }
 
 fn attach(

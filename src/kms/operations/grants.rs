@@ -188,7 +188,7 @@ impl Kms {
     /// RetireGrant: gives back the grant of a key, named by id or ARN.
     ///
     /// # Errors
-    /// `InvalidGrantIdException` if the key has no such grant, `NotFoundException`, `InvalidArnException`,
+    /// `NotFoundException` if the key has no such grant, `InvalidGrantIdException`, `InvalidArnException`,
     /// `AccessDeniedException`, `DryRunOperationException`.
     pub fn retire_grant(&self, call: &Call<'_>, key: &str, grant: &str) -> Result<()> {
         self.core.change(|draft| {
@@ -295,5 +295,5 @@ fn grant_entry(naming: Naming<'_>, grant: &GrantRecord) -> GrantEntry {
 /// The grant of this id among those of a key.
 fn find<'a>(table: &'a Table, record: &KeyRecord, id: &str) -> Result<&'a GrantRecord> {
     let grant = table.grants().get(id.parse()?).filter(|grant| grant.key == record.id);
-    grant.ok_or_else(|| Error::InvalidGrantId(format!("Grant ID {id} not found")))
+    grant.ok_or_else(|| Error::NotFound(format!("Grant ID {id} not found")))
 }

@@ -66,7 +66,7 @@ fn a_grant_allows_its_operations_to_its_grantee_until_it_is_revoked() {
     assert_eq!(name(kms.revoke_grant(alice, key, &made.id.to_string())), "AccessDeniedException");
     kms.revoke_grant(OPERATOR, key, &made.id.to_string()).unwrap();
     assert_eq!(world.encrypt(alice, &context()), "AccessDeniedException");
-    assert_eq!(name(kms.revoke_grant(OPERATOR, key, &made.id.to_string())), "InvalidGrantIdException");
+    assert_eq!(name(kms.revoke_grant(OPERATOR, key, &made.id.to_string())), "NotFoundException");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn grants_are_listed_in_parts_by_key_and_by_who_may_retire_them() {
     assert_eq!(list(Some(&made[2].to_string()), None), [made[2]]);
     assert_eq!(list(Some(&made[2].to_string()), Some(BOB)), []);
     let of_other = kms.list_grants(OPERATOR, key, Some(&elsewhere.to_string()), None, Page::whole());
-    assert_eq!(name(of_other), "InvalidGrantIdException");
+    assert_eq!(name(of_other), "NotFoundException");
 
     let mut seen = Vec::new();
     let mut marker: Option<String> = None;
@@ -379,8 +379,8 @@ fn grants_are_named_exactly() {
         (key, &id[1..], "InvalidGrantIdException"),
         (key, &format!("{id}0"), "InvalidGrantIdException"),
         (key, &id.replace(|c: char| c.is_ascii_hexdigit(), "g"), "InvalidGrantIdException"),
-        (key, &"0".repeat(64), "InvalidGrantIdException"),
-        (&other_key, &id, "InvalidGrantIdException"),
+        (key, &"0".repeat(64), "NotFoundException"),
+        (&other_key, &id, "NotFoundException"),
         ("alias/x", &id, "NotFoundException"),
         (key, &id, "ok"),
     ] {

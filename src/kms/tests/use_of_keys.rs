@@ -191,7 +191,7 @@ fn the_service_managed_key_is_made_on_first_use_for_the_filesystem_alone() {
     assert_eq!(name(kms.schedule_key_deletion(OPERATOR, &id, 7)), "AccessDeniedException");
     assert_eq!(name(kms.create_alias(OPERATOR, "alias/mine", &id)), "AccessDeniedException");
     assert_eq!(name(kms.delete_alias(OPERATOR, DEFAULT_ALIAS)), "AccessDeniedException");
-    assert_eq!(name(kms.update_alias(OPERATOR, DEFAULT_ALIAS, &key(&kms))), "InvalidAliasNameException");
+    assert_eq!(name(kms.update_alias(OPERATOR, DEFAULT_ALIAS, &key(&kms))), "NotAuthorizedException");
 
     let seen = kms.describe_key(OPERATOR, DEFAULT_ALIAS).unwrap();
     assert_eq!((seen.manager, seen.state), (KeyManager::Service, KeyState::Enabled));
