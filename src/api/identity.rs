@@ -21,6 +21,7 @@ pub struct Identity {
     principal: Arc<Principal>,
     region: Option<String>,
     source_ip: Option<IpAddr>,
+    is_private: bool,
     via_service: Option<&'static str>,
     request_id: Uuid,
 }
@@ -56,17 +57,24 @@ impl Identity {
     }
 
     fn new(principal: Arc<Principal>) -> Identity {
-        Identity { principal, region: None, source_ip: None, via_service: None, request_id: Uuid::nil() }
+        Identity {
+            principal,
+            region: None,
+            source_ip: None,
+            is_private: true,
+            via_service: None,
+            request_id: Uuid::nil(),
+        }
     }
 
     /// This identity, with what the request says besides.
     pub fn sending(self, request_id: Uuid, origin: &Origin, headers: &HeaderMap) -> Identity {
-        let source_ip = match origin {
-            Origin::Peer { .. } => None,
-            Origin::Address(address) => Some(address.ip()),
+        let (source_ip, is_private) = match origin {
+            Origin::Peer { .. } => (None, true),
+            Origin::Address { address, tls } => (Some(address.ip()), *tls),
         };
         let via = headers.get(VIA_SERVICE).is_some_and(|service| service == FILESYSTEM_SERVICE);
-        Identity { request_id, source_ip, via_service: via.then_some(FILESYSTEM_SERVICE), ..self }
+        Identity { request_id, source_ip, is_private, via_service: via.then_some(FILESYSTEM_SERVICE), ..self }
     }
 
     /// Whose it is.
@@ -79,6 +87,7 @@ impl Identity {
         Call {
             region: self.region.as_deref(),
             source_ip: self.source_ip,
+            is_private: self.is_private,
             via_service: self.via_service,
             request_id: Some(self.request_id),
             ..Call::of(&self.principal)

@@ -46,14 +46,19 @@ pub enum Origin {
         uid: u32,
     },
     /// Over TCP.
-    Address(SocketAddr),
+    Address {
+        /// Of the peer.
+        address: SocketAddr,
+        /// Whether over TLS.
+        tls: bool,
+    },
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Peer { uid } => write!(f, "user {uid}"),
-            Origin::Address(address) => write!(f, "{address}"),
+            Origin::Address { address, .. } => write!(f, "{address}"),
         }
     }
 }
@@ -310,7 +315,7 @@ fn record(id: Uuid, origin: &Origin, headers: &HeaderMap, now: Timestamp) -> Cal
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let source = match origin {
         Origin::Peer { uid } => Source::User(*uid),
-        Origin::Address(address) => Source::Address(address.ip()),
+        Origin::Address { address, .. } => Source::Address(address.ip()),
     };
     let target = text("x-amz-target").unwrap_or_default();
     let operation: Cow<'static, str> = match target.strip_prefix("TrentService.").unwrap_or(target) {

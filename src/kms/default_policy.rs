@@ -45,23 +45,23 @@ fn customer(account: &str) -> String {
     )
 }
 
-/// As AWS managed keys have it: everybody may use the key through the service, and look at it otherwise.
+/// The account may use the key through a mounted volume, and look at it otherwise. AWS managed keys are for everybody who
+/// comes through their service; but that a call comes from a volume is what its client says, and must give no right.
 fn own(account: &str) -> String {
     format!(
         r#"{{
   "Version" : "2012-10-17",
   "Id" : "auto-kmsfs-1",
   "Statement" : [ {{
-    "Sid" : "Allow access through kmsfs for all principals in the account",
+    "Sid" : "Allow access through kmsfs to the account",
     "Effect" : "Allow",
     "Principal" : {{
-      "AWS" : "*"
+      "AWS" : "arn:aws:iam::{account}:root"
     }},
     "Action" : [ "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey" ],
     "Resource" : "*",
     "Condition" : {{
       "StringEquals" : {{
-        "kms:CallerAccount" : "{account}",
         "kms:ViaService" : "kmsfs"
       }}
     }}

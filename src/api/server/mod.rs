@@ -195,7 +195,7 @@ impl Connections {
             if let Err(error) = stream.set_nodelay(true) {
                 log::debug!("{address}: {error}");
             }
-            let (connections, origin) = (self.clone(), Origin::Address(address));
+            let (connections, origin) = (self.clone(), Origin::Address { address, tls: tls.is_some() });
             let Some(tls) = tls.clone() else {
                 drop(tokio::spawn(connections.serve(stream, origin, place)));
                 continue;

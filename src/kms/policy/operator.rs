@@ -23,8 +23,6 @@ pub(super) enum Operand {
     Date(Order, OffsetDateTime),
     /// `IpAddress`
     Network { address: IpAddr, prefix: u8 },
-    /// `BinaryEquals`, in base64
-    Binary(String),
 }
 
 /// How a request's number or date must lie to a policy's.
@@ -60,7 +58,6 @@ pub(super) enum Operator {
     Numeric(Order),
     Date(Order),
     IpAddress,
-    BinaryEquals,
 }
 
 impl Operator {
@@ -92,7 +89,6 @@ impl Operator {
             "DateGreaterThanEquals" => (Date(GreaterOrEqual), false),
             "IpAddress" => (IpAddress, false),
             "NotIpAddress" => (IpAddress, true),
-            "BinaryEquals" => (BinaryEquals, false),
             _ => return None,
         })
     }
@@ -115,7 +111,6 @@ impl Operator {
                 let (address, prefix) = network(text).ok_or_else(|| wrong("IP address or network"))?;
                 Operand::Network { address, prefix }
             }
-            Operator::BinaryEquals => Operand::Binary(text.to_owned()),
         })
     }
 }
@@ -133,7 +128,6 @@ impl Operand {
             Operand::Network { address, prefix } => {
                 value.parse().is_ok_and(|value: IpAddr| is_within(value, *address, *prefix))
             }
-            Operand::Binary(wanted) => wanted == value,
         }
     }
 }
