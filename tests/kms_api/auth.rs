@@ -155,3 +155,31 @@ fn a_signature_counts_on_the_unix_socket_too() {
     assert_eq!(name, "AccessDeniedException");
     assert!(message.contains("user/bob"), "{message}");
 }
+
+#[test]
+fn policies_see_where_a_request_comes_from() {
+    let server = Server::new();
+    let alice = server.user("alice");
+    let kms = server.keystore();
+    for (condition, by_tcp, by_socket) in [
+        (json!({ "Bool": { "aws:SecureTransport": "true" } }), false, true),
+        (json!({ "Bool": { "aws:SecureTransport": "false" } }), true, false),
+        (json!({ "IpAddress": { "aws:SourceIp": "127.0.0.0/8" } }), true, false),
+        (json!({ "StringEquals": { "aws:RequestedRegion": alice.region } }), true, true),
+    ] {
+        let document = json!({
+            "Statement": { "Effect": "Allow", "Action": "kms:*", "Resource": "*", "Condition": condition },
+        });
+        kms.put_identity_policy(
+            &Call::operator(),
+            &"user/alice".parse().unwrap(),
+            "p",
+            &document.to_string(),
+        )
+        .unwrap();
+        server.catch_up(&kms);
+        let request = call().signed(&alice);
+        assert_eq!(tcp(&server, &request).status == 200, by_tcp, "{condition}");
+        assert_eq!(server.unix().send(&request).status == 200, by_socket, "{condition}");
+    }
+}
