@@ -145,7 +145,10 @@ impl Error {
     /// What AWS KMS would tell its client; `None` where it says nothing.
     pub fn public_message(&self) -> Option<String> {
         match self {
-            Error::InvalidCiphertext | Error::InvalidMac | Error::InvalidSignature | Error::ReservedAlias(_) => None,
+            Error::InvalidCiphertext
+            | Error::InvalidMac
+            | Error::InvalidSignature
+            | Error::ReservedAlias(_) => None,
             other => Some(other.to_string()),
         }
     }

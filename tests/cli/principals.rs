@@ -1,4 +1,4 @@
-//! `kmsfs kms principal`, `access-key`, `session`, `map-uid`.
+//! `kmsfs kms principal`, `access-key`, `session`, `map-uid`, `settings`.
 
 use crate::support::Home;
 
@@ -103,4 +103,19 @@ fn sessions_end_by_themselves() {
         assert!(refused.contains("ValidationException"), "{hours}: {refused}");
     }
     home.fails(10, &["kms", "session", "user/nobody"]);
+}
+
+#[test]
+fn account_and_region_are_set_until_something_names_the_account() {
+    let home = Home::new();
+    assert_eq!(home.ok(&["kms", "settings"]), "account  000000000000\nregion   local\n");
+    let set = home.ok(&["kms", "settings", "--account", "111122223333", "--region", "eu-central-1"]);
+    assert_eq!(set, "account  111122223333\nregion   eu-central-1\n");
+    let arn = home.ok(&args(PRINCIPAL, &["create", "user/alice"]));
+    assert_eq!(arn, "arn:aws:iam::111122223333:user/alice\n");
+    let refused = home.fails(10, &["kms", "settings", "--account", "000000000000"]);
+    assert!(refused.contains("ConflictException"), "{refused}");
+    home.fails(10, &["kms", "settings", "--account", "1"]);
+    let json = home.json(&["kms", "settings", "--region", "local"]);
+    assert_eq!(json, serde_json::json!({ "Account": "111122223333", "Region": "local" }));
 }

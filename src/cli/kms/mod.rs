@@ -8,6 +8,7 @@ mod policy;
 mod principal;
 mod serve;
 mod session;
+mod settings;
 mod usage;
 
 use clap::Subcommand;
@@ -17,7 +18,7 @@ use crate::kms;
 
 /// The groups of `kmsfs kms --help`.
 pub const GROUPS: &[super::help::Group] = &[
-    ("The service", &["serve", "init-tls"]),
+    ("The service", &["serve", "init-tls", "settings"]),
     ("Who may call", &["principal", "access-key", "session", "policy", "map-uid", "unmap-uid"]),
     ("Who did", &["audit", "usage"]),
 ];
@@ -44,6 +45,8 @@ enum Command {
     Serve(serve::Args),
     /// Make a TLS certificate for the server, and an authority for its clients to trust
     InitTls(init_tls::Args),
+    /// Show or change the account and the region in ARNs
+    Settings(settings::Args),
     /// Make, list, show and delete users and roles
     #[command(subcommand)]
     Principal(principal::Command),
@@ -74,6 +77,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     match &args.command {
         Command::Serve(args) => serve::run(args, global, open),
         Command::InitTls(args) => init_tls::run(args, global),
+        Command::Settings(args) => settings::run(&open()?, args, global.json),
         Command::Principal(command) => principal::run(&open()?, command, global.json),
         Command::AccessKey(command) => access_key::run(&open()?, command, global.json),
         Command::Session(args) => session::run(&open()?, args, global.json),
