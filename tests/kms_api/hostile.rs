@@ -117,6 +117,33 @@ fn a_head_that_drips_in_is_given_up() {
 }
 
 #[test]
+fn a_body_that_stops_is_given_up() {
+    let server = Server::new();
+    let whole = Request::new("GenerateRandom", r#"{"NumberOfBytes":1}"#).encode();
+    let mut stopped = server.unix();
+    stopped.send_raw(&whole[..whole.len() - 1]);
+    // Ten seconds is what a body may take.
+    let (status, name, message) = stopped.receive().unwrap().error();
+    assert_eq!((status, name.as_str()), (400, "SerializationException"));
+    assert!(message.contains("too long"), "{message}");
+    assert!(stopped.receive().is_none(), "the connection is closed, since nobody knows where it stands");
+    serves(&server);
+}
+
+#[test]
+fn a_peer_that_takes_no_answer_is_given_up() {
+    let server = Server::new();
+    let request = Request::new("GenerateRandom", r#"{"NumberOfBytes":1024}"#).encode();
+    let mut deaf = server.unix();
+    // Until the service stops reading because nobody takes its answers, and then closes the connection.
+    let end = Instant::now() + Duration::from_secs(60);
+    while deaf.try_send(&request).is_ok() {
+        assert!(Instant::now() < end, "a peer can have answers pile up");
+    }
+    serves(&server);
+}
+
+#[test]
 fn a_thousand_idle_connections_cost_little_and_stop_nobody() {
     let server = Server::new();
     serves(&server);

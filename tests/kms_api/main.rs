@@ -8,4 +8,5 @@ mod hostile;
 mod operations;
 mod oversight;
 mod server;
+mod starting;
 mod wire;

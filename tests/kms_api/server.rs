@@ -69,6 +69,11 @@ impl Server {
         self.catch_up(&kms);
     }
 
+    /// The program, to be run on the same keystore.
+    pub fn command(&self) -> Command {
+        kmsfs(&self.dir)
+    }
+
     /// Waits until the server has seen what `kms` has changed.
     pub fn catch_up(&self, kms: &Kms) {
         let end = Instant::now() + Duration::from_secs(20);

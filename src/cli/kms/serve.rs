@@ -116,10 +116,8 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
     let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock), oversight));
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
     let served = runtime.block_on(async {
-        let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
-        let (Some(Ok(mut terminate)), Some(Ok(mut interrupt))) = (ends.next(), ends.next()) else {
-            return Err(std::io::Error::other("signals cannot be caught"));
-        };
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         announce(&listeners);
         let end = async move {
             tokio::select! {
