@@ -6,6 +6,7 @@ The host's side leaves `job.json` in the shared directory and reads `results` fr
 import json
 import os
 import sys
+import time
 import traceback
 
 from check import LOWER, VOLUME, Checker, device_mapper, mount_lower, table
@@ -14,10 +15,23 @@ from subjects import PASSPHRASE, SUBJECTS, run
 from workload import Workload
 
 SHARE = "/run/share"
+# Between the workload's two sessions. What was changed shortly before a session counts as
+# changed in it, since clocks are not exact; this is longer.
+HOUR = 3600
+
+
+def turn_clock(seconds: int) -> None:
+    """Sets the guest's clock forward, or back if negative."""
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
 
 
 def record(job: dict, subject) -> None:
-    """Runs the workload on the subject over a device that logs its writes."""
+    """Runs the workload on the subject over a device that logs its writes.
+
+    The first session happens an hour ago: the checks, in later boots, must not be earlier
+    than what they look at.
+    """
+    turn_clock(-HOUR)
     device_mapper("create", "logged", "--table", table("log-writes /dev/ubda /dev/ubdb"))
     os.makedirs(LOWER)
     mount_lower("/dev/mapper/logged")
@@ -32,6 +46,7 @@ def record(job: dict, subject) -> None:
 
     def remount() -> None:
         subject.unmount()
+        turn_clock(HOUR)
         subject.mount(VOLUME)
 
     oracle = Writer(SHARE)
