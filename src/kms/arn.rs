@@ -161,12 +161,12 @@ pub fn check_alias_name(name: &str) -> Result<()> {
         ));
     };
     let valid = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);
-    if rest.is_empty() || name.len() > ALIAS_MAX || !rest.chars().all(valid) {
-        return Err(Error::Validation(format!(
-            "{name} contains invalid characters for an alias, or too many or none: {ALIAS} is followed by 1 to {} \
-             letters, digits, '/', '_' or '-'",
-            ALIAS_MAX - ALIAS.len()
-        )));
+    if !rest.chars().all(valid) {
+        return Err(Error::Validation(format!("{name} contains invalid characters for an alias")));
+    }
+    if rest.is_empty() || name.len() > ALIAS_MAX {
+        let most = ALIAS_MAX - ALIAS.len();
+        return Err(Error::Validation(format!("{ALIAS} must be followed by 1 to {most} characters")));
     }
     if name.starts_with(RESERVED_ALIASES) || name.starts_with("alias/aws/") {
         return Err(Error::ReservedAlias(format!(

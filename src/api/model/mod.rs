@@ -23,14 +23,15 @@ pub struct Operation {
     pub errors: &'static [&'static str],
 }
 
-/// Errors that any operation may answer with and that AWS's model does not list: refused signatures, rights,
-/// rates, and requests that are not even understood.
+/// Errors that operations answer with and that AWS's model does not list: refused signatures, rights, rates, names
+/// that only services give, and requests that are not even understood.
 pub const COMMON_ERRORS: &[&str] = &[
     "AccessDeniedException",
     "ExpiredTokenException",
     "IncompleteSignatureException",
     "InvalidSignatureException",
     "MissingAuthenticationTokenException",
+    "NotAuthorizedException",
     "RequestEntityTooLargeException",
     "SerializationException",
     "ThrottlingException",

@@ -105,7 +105,8 @@ impl Kms {
         self.change_key(call, operation, key, &Facts::default(), |draft, naming, mut record| {
             if record.rotations(RotationType::OnDemand) >= ON_DEMAND_MAX {
                 return Err(Error::LimitExceeded(format!(
-                    "{} was rotated on demand {ON_DEMAND_MAX} times already",
+                    "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be \
+                     performed for this key: {}",
                     naming.key(record.id)
                 )));
             }

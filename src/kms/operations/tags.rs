@@ -57,9 +57,11 @@ impl Kms {
     }
 }
 
-/// Refuses malformed, reserved and repeated tags.
+/// Refuses malformed, reserved and repeated tags, and more than a key may have.
 pub(super) fn check_tags(tags: &[Tag]) -> Result<()> {
-    check_count(tags.len())?;
+    if tags.len() > TAGS_MAX {
+        return Err(Error::Tag("Too many tags".into()));
+    }
     let mut seen = BTreeSet::new();
     for Tag { key, value } in tags {
         if key.is_empty() || key.chars().count() > TAG_KEY_MAX {
@@ -70,11 +72,11 @@ pub(super) fn check_tags(tags: &[Tag]) -> Result<()> {
                 "the value of tag '{key}' has more than {TAG_VALUE_MAX} characters"
             )));
         }
-        if key.starts_with("aws:") {
-            return Err(Error::Tag(format!("tag key '{key}' is reserved: it begins with aws:")));
+        if key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:")) {
+            return Err(Error::Tag("Tags beginning with aws: are reserved".into()));
         }
         if !seen.insert(key) {
-            return Err(Error::Tag(format!("tag key '{key}' occurs twice")));
+            return Err(Error::Tag("Duplicate tag keys".into()));
         }
     }
     Ok(())

@@ -67,8 +67,9 @@ fn tags_are_checked() {
     assert_eq!(tagging(vec![tag(&"k".repeat(129), "x")]), "TagException");
     assert_eq!(tagging(vec![tag("k", &"v".repeat(257))]), "TagException");
     assert_eq!(tagging(vec![tag("aws:k", "v")]), "TagException");
+    assert_eq!(tagging(vec![tag("AWS:k", "v")]), "TagException");
     assert_eq!(tagging(vec![tag("k", "1"), tag("k", "2")]), "TagException");
-    assert_eq!(tagging((0..51).map(|i| tag(&i.to_string(), "")).collect()), "LimitExceededException");
+    assert_eq!(tagging((0..51).map(|i| tag(&i.to_string(), "")).collect()), "TagException");
     assert_eq!(tagging((0..50).map(|i| tag(&i.to_string(), "")).collect()), "ok");
     assert_eq!(tagging(vec![tag("7", "changed")]), "ok");
     assert_eq!(tagging(vec![tag("one more", "")]), "LimitExceededException");
