@@ -10,8 +10,8 @@
 use kmsfs::api::auth::Authorization;
 use kmsfs::api::operations;
 use kmsfs::crypto::{AeadKey, Cipher, Key};
-use kmsfs::keys::{FileKey, WrappedKey};
-use kmsfs::volume::config::{self, Config, Settings};
+use kmsfs::keys::{Envelope, FileKey, WrapMode, WrappedKey};
+use kmsfs::volume::config::{self, CmkPlace, Config, Settings, ZoneSettings};
 use kmsfs::volume::dirrec::Record;
 use kmsfs::volume::header::{self, Header, Slot};
 use kmsfs::volume::journal::record::{self, Kind, Position};
@@ -47,12 +47,22 @@ fn keys() -> VolumeKeys {
 fn config_target() -> Target {
     let dir = tempfile::tempdir().unwrap();
     let root = Fd::new(std::fs::File::open(dir.path()).unwrap().into());
+    let former = CmkPlace { kms: "unix:/run/kms.sock".to_owned(), arn: "arn:former".to_owned(), id: [7; 16] };
     let settings = Settings {
         volume_id: [2; 16],
         cipher: Cipher::Aes256GcmSiv,
         kms: "local:".to_owned(),
         cmk: "arn:aws:kms:local:000000000000:key/x".to_owned(),
+        wrap: WrapMode::ZoneKey,
         wrapped: WrappedKey { key_id: [3; 16], material: 1, blob: vec![4; 120] },
+        former: vec![former.clone()],
+        zones: vec![ZoneSettings {
+            id: [6; 16],
+            name: "finance".to_owned(),
+            cmk: former.clone(),
+            wrap: WrapMode::Direct,
+            former: vec![former],
+        }],
     };
     Config::create(&SystemLower, &root, settings, &key(1)).unwrap();
     let text = std::fs::read(dir.path().join(config::CONFIG)).unwrap();
@@ -118,7 +128,11 @@ fn header_target() -> Target {
         sparse: true,
         key_generation: 1,
         seals: 64,
-        wrapped: WrappedKey { key_id: [3; 16], material: 1, blob: vec![4; 120] },
+        envelope: Envelope {
+            zone: [5; 16],
+            mode: WrapMode::ZoneKey,
+            wrapped: WrappedKey { key_id: [3; 16], material: 1, blob: vec![4; 120] },
+        },
     };
     let header = |generation| Header {
         file_id: [6; 16],

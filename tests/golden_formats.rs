@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use kmsfs::crypto::{AeadKey, Cipher, Key};
-use kmsfs::keys::WrappedKey;
+use kmsfs::keys::{WrapMode, WrappedKey};
 use kmsfs::volume::config::{self, Config, Settings};
 use kmsfs::volume::dirrec::{DirId, Record};
 use kmsfs::volume::keys::{VolumeKeys, config_key, journal_key};
@@ -37,6 +37,9 @@ fn settings() -> Settings {
             material: 2,
             blob: (0..120).collect(),
         },
+        wrap: WrapMode::Direct,
+        former: Vec::new(),
+        zones: Vec::new(),
     }
 }
 

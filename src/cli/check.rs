@@ -52,8 +52,8 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     access::volume_exists(&args.lower)?;
     access::raise_descriptor_limit();
-    let provider = args.kms.open_for(&args.lower, global, &args.unlock)?;
-    let volume = Volume::open(Arc::new(SystemLower), &args.lower, provider, Options::default())
+    let sources = args.kms.open_for(&args.lower, global, &args.unlock)?;
+    let volume = Volume::open(Arc::new(SystemLower), &args.lower, sources, Options::default())
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;
     let recovered = volume.recovered.is_some();
     let checked = check(&volume);

@@ -178,12 +178,12 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
     let header = read_header(lower)?;
     let Header { file_id, cipher, slot } = header;
     let size = plain_len(stat.size()).unwrap_or(slot.sealed_len);
-    let cmk = cmk_name(place, KeyId::from_bytes(slot.wrapped.key_id));
+    let cmk = cmk_name(place, KeyId::from_bytes(slot.envelope.wrapped.key_id));
     if json {
         return output::json(&json!({
             "path": path.display().to_string(), "lower": lower.display().to_string(), "volume": place.volume,
             "file": show::hex(&file_id), "cipher": cipher.to_string(), "cmk": cmk,
-            "material": slot.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
+            "material": slot.envelope.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
             "lower_bytes": stat.size(), "disk_bytes": stat.blocks() * 512, "sparse": slot.sparse,
             "block_key_generation": slot.key_generation,
         }));
@@ -199,7 +199,7 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
         ("File id", show::hex(&file_id)),
         ("Cipher", cipher.to_string()),
         ("CMK", cmk),
-        ("Key material", format!("version {}", slot.wrapped.material)),
+        ("Key material", format!("version {}", slot.envelope.wrapped.material)),
         ("Block key", format!("generation {}", slot.key_generation)),
         ("Size", show::size(size)),
         ("Sealed at", sealed),

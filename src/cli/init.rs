@@ -60,7 +60,16 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     // Before anybody is asked for a passphrase, and before a keystore is made for nothing.
     refuse_occupied(&args.lower)?;
-    let kms = args.kms.kms();
+    let kms = match &*args.kms.kms {
+        [] => Kms::Local,
+        [kms] => kms.clone(),
+        _ => {
+            return Err(Failure::new(
+                Exit::Usage,
+                "a new volume has its key in one KMS: name one with --kms",
+            ));
+        }
+    };
     let provider: Box<dyn KeyProvider> = match &kms {
         Kms::Local => Box::new(LocalProvider::new(Arc::new(keystore(args, global)?))),
         Kms::Service(place) => Box::new(provider::service(place.clone())?),

@@ -4,7 +4,7 @@ use std::{path::Path, str::FromStr, sync::Arc};
 
 use super::{Exit, Failure, Global, access, secret::UnlockArgs};
 use crate::{
-    keys::{KeyProvider, LocalProvider, Place, ServiceProvider},
+    keys::{KeyProvider, LocalProvider, Place, ServiceProvider, Sources},
     volume::{
         config::Config,
         lower::{Fd, SystemLower},
@@ -43,47 +43,67 @@ impl std::fmt::Display for Kms {
     }
 }
 
-/// Says which KMS has the volume's key. Flattened into every command that opens a volume.
+/// Says which KMSs have the volume's keys. Flattened into every command that opens a volume.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct KmsArgs {
-    /// The KMS that has the volume's key: local:, unix:SOCKET or https://HOST:PORT [default: local:, the keystore]
-    #[arg(long, value_name = "URL", env = "KMSFS_KMS", hide_env_values = true)]
-    pub kms: Option<Kms>,
+    /// The KMS that has the volume's key: local:, unix:SOCKET or https://HOST:PORT; several times for a volume with
+    /// keys in several [default: local:, the keystore]
+    #[arg(long, value_name = "URL", env = "KMSFS_KMS", hide_env_values = true, value_delimiter = ' ')]
+    pub kms: Vec<Kms>,
 }
 
 impl KmsArgs {
-    /// The one that was named, or the keystore.
-    pub fn kms(&self) -> Kms {
-        self.kms.clone().unwrap_or(Kms::Local)
-    }
-
-    /// A provider for the volume in `lower`.
+    /// The KMSs of the volume in `lower`.
     ///
-    /// The volume's config says which KMS it was made with, but whoever can write to the lower directory can change
-    /// that: asking there could hand files to a key of theirs. So it is only ever what the user named.
+    /// The volume's config says which they are, but whoever can write to the lower directory can change that: asking
+    /// there could hand files to a key of theirs. So it is only ever what the user named, and the user's keystore.
     ///
     /// # Errors
-    /// The volume was made with a service and none is named; the KMS cannot be had.
-    pub fn open_for(
-        &self,
-        lower: &Path,
-        global: &Global,
-        unlock: &UnlockArgs,
-    ) -> Result<Arc<dyn KeyProvider>, Failure> {
-        if self.kms.is_none() {
-            let root = std::fs::File::open(lower).map_err(|err| Failure::io("open", lower, &err))?;
-            let config = Config::read(&SystemLower, &Fd::new(root.into()))
-                .map_err(|err| Failure::from(err).context(lower.display()))?;
-            let recorded = &config.claimed().kms;
-            if recorded != LOCAL {
-                let message = format!("{} was made with the KMS {recorded}", lower.display());
-                return Err(Failure::new(Exit::KeyUnusable, message)
-                    .hint(format_args!("If that is yours, name it: --kms {recorded}")));
-            }
+    /// A KMS is needed that was not named; one cannot be had.
+    pub fn open_for(&self, lower: &Path, global: &Global, unlock: &UnlockArgs) -> Result<Sources, Failure> {
+        let root = std::fs::File::open(lower).map_err(|err| Failure::io("open", lower, &err))?;
+        let config = Config::read(&SystemLower, &Fd::new(root.into()))
+            .map_err(|err| Failure::from(err).context(lower.display()))?;
+        let recorded = config.claimed().sources();
+        let mut sources: Option<Sources> = None;
+        for url in &recorded {
+            let kms = self.kms_for(url, recorded.len()).ok_or_else(|| {
+                let message = format!("{} has keys in the KMS {url}", lower.display());
+                Failure::new(Exit::KeyUnusable, message)
+                    .hint(format_args!("If that is yours, name it: --kms {url}"))
+            })?;
+            let provider = kms.open(global, unlock)?;
+            sources = Some(match sources {
+                None => Sources::one(*url, provider),
+                Some(sources) => sources.and(*url, provider),
+            });
         }
-        match self.kms() {
+        Ok(sources.expect("a config names at least one KMS"))
+    }
+
+    /// The named KMS that is meant by `url` in a config that names `recorded` of them.
+    fn kms_for(&self, url: &str, recorded: usize) -> Option<Kms> {
+        if let Some(named) = self.kms.iter().find(|kms| kms.to_string() == url) {
+            return Some(named.clone());
+        }
+        match &*self.kms {
+            // A service may have moved since.
+            [only] if recorded == 1 => Some(only.clone()),
+            _ if url == LOCAL => Some(Kms::Local),
+            _ => None,
+        }
+    }
+}
+
+impl Kms {
+    /// A provider.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the keystore does not open.
+    pub fn open(&self, global: &Global, unlock: &UnlockArgs) -> Result<Arc<dyn KeyProvider>, Failure> {
+        match self {
             Kms::Local => Ok(Arc::new(LocalProvider::new(Arc::new(access::open(global, unlock)?)))),
-            Kms::Service(place) => Ok(Arc::new(service(place)?)),
+            Kms::Service(place) => Ok(Arc::new(service(place.clone())?)),
         }
     }
 }

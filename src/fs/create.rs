@@ -17,6 +17,7 @@ use super::handle::OpenFile;
 use super::inode::{DirId, Inode, Link, LowerKey, lock_names};
 use super::naming::temporary_name;
 use super::types::{Attr, Caller, Handle, Ino};
+use crate::keys::NO_ZONE;
 use crate::volume::dirrec::{RECORD, Record};
 use crate::volume::lower::{Fd, Stat};
 use crate::volume::names::LowerName;
@@ -225,7 +226,8 @@ impl Filesystem {
     fn begin_file(&self, dir: &Dir, lower: &OsStr, fd: Fd) -> Result<(Attr, OpenFile)> {
         let st: Stat = self.lower.fstat(&fd)?;
         let inode = self.enter_new(dir, lower, &st);
-        let begun = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _).and_then(|file| {
+        let made = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _, &NO_ZONE);
+        let begun = made.and_then(|file| {
             // Only now: writing the header moved the times.
             let st = self.lower.fstat(file.fd())?;
             Ok((self.attr(&inode, &st), OpenFile::new(Arc::clone(&inode), file)))

@@ -1,14 +1,14 @@
-//! The cache of data keys.
+//! A cache of keys: data keys of files, and zone keys.
 //!
 //! Bounded in entries and in age, least recently used first out. It holds expanded keys, not raw bytes. A key
-//! that leaves the cache while a file uses it lives on until the last user drops it. However many threads
+//! that leaves the cache while somebody uses it lives on until the last user drops it. However many threads
 //! miss the same key at once, one asks the provider and the others wait for its answer, its error
 //! included; no lock is held meanwhile.
 //!
 //! A flush begins a new *epoch*. What was asked for in an old epoch is neither kept nor given to anyone
 //! who asks after the flush: it may predate what the flush was for.
 
-use super::{Error, ErrorKind, FileKey};
+use super::{Error, ErrorKind};
 use lru::LruCache;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -33,67 +33,59 @@ impl Default for CacheLimits {
     }
 }
 
-/// Figures of a cache; counts are since its creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CacheStats {
+/// Counts of a cache, since its creation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
     /// Keys found.
-    pub hits: u64,
+    pub(super) hits: u64,
     /// Keys not found, or found too old.
-    pub misses: u64,
+    pub(super) misses: u64,
     /// Misses that waited for another thread's call instead of making their own.
-    pub shared: u64,
+    pub(super) shared: u64,
     /// Keys that made room for others.
-    pub evictions: u64,
+    pub(super) evictions: u64,
     /// Keys found too old.
-    pub expirations: u64,
+    pub(super) expirations: u64,
     /// Times the cache was emptied.
-    pub flushes: u64,
-    /// Keys held now.
-    pub entries: usize,
-    /// Most keys it may hold.
-    pub capacity: usize,
-    /// How long ago the oldest key held now came in.
-    pub oldest_age: Option<Duration>,
-    /// How long a key may serve.
-    pub max_age: Duration,
-    /// Calls to the provider: keys generated and unwrapped.
-    pub provider_calls: u64,
-    /// Calls to the provider that failed.
-    pub failures: u64,
+    pub(super) flushes: u64,
 }
 
-/// A file's id, and a digest of its wrapped key: a file whose key was wrapped anew is asked for anew.
+/// The id of the file or zone that the key is for, and a digest of the wrapped key: a key that was wrapped anew is
+/// asked for anew.
 pub(super) type CacheKey = ([u8; 16], [u8; 16]);
 
-/// See the module.
-pub(super) struct DekCache {
+/// See the module. `K` is a key.
+pub(super) struct KeyCache<K> {
     limits: CacheLimits,
-    state: Mutex<State>,
+    state: Mutex<State<K>>,
 }
 
-struct State {
-    kept: LruCache<CacheKey, Kept>,
-    flights: HashMap<CacheKey, Arc<Flight>>,
+struct State<K> {
+    kept: LruCache<CacheKey, Kept<K>>,
+    flights: HashMap<CacheKey, Arc<Flight<K>>>,
     epoch: u64,
-    stats: CacheStats,
+    counts: Counts,
 }
 
-struct Kept {
-    key: Arc<FileKey>,
+struct Kept<K> {
+    key: Arc<K>,
     since: Instant,
 }
 
-type Outcome = Result<Arc<FileKey>, Error>;
+type Outcome<K> = Result<Arc<K>, Error>;
 
 /// A call to the provider in progress.
-#[derive(Default)]
-struct Flight {
-    outcome: Mutex<Option<Outcome>>,
+struct Flight<K> {
+    outcome: Mutex<Option<Outcome<K>>>,
     landed: Condvar,
 }
 
-impl Flight {
-    fn wait(&self) -> Outcome {
+impl<K> Flight<K> {
+    fn new() -> Flight<K> {
+        Flight { outcome: Mutex::new(None), landed: Condvar::new() }
+    }
+
+    fn wait(&self) -> Outcome<K> {
         let mut outcome = self.outcome.lock();
         loop {
             if let Some(outcome) = &*outcome {
@@ -104,30 +96,30 @@ impl Flight {
     }
 }
 
-impl DekCache {
-    pub(super) fn new(limits: CacheLimits) -> DekCache {
+impl<K> KeyCache<K> {
+    pub(super) fn new(limits: CacheLimits) -> KeyCache<K> {
         let state = State {
             kept: LruCache::new(limits.entries),
             flights: HashMap::new(),
             epoch: 0,
-            stats: CacheStats::default(),
+            counts: Counts::default(),
         };
-        DekCache { limits, state: Mutex::new(state) }
+        KeyCache { limits, state: Mutex::new(state) }
     }
 
     /// The key, from the cache or else from `fetch`.
-    pub(super) fn get(&self, at: CacheKey, fetch: impl FnOnce() -> Outcome) -> Outcome {
+    pub(super) fn get(&self, at: CacheKey, fetch: impl FnOnce() -> Outcome<K>) -> Outcome<K> {
         let landing = {
             let mut state = self.state.lock();
             if let Some(key) = state.lookup(&at, self.limits.age) {
                 return Ok(key);
             }
             if let Some(flight) = state.flights.get(&at).cloned() {
-                state.stats.shared += 1;
+                state.counts.shared += 1;
                 drop(state);
                 return flight.wait();
             }
-            let flight = Arc::<Flight>::default();
+            let flight = Arc::new(Flight::new());
             state.flights.insert(at, Arc::clone(&flight));
             Landing { cache: self, at, flight, epoch: state.epoch, outcome: None }
         };
@@ -135,17 +127,14 @@ impl DekCache {
         landing.land(outcome)
     }
 
-    /// The key that `make` makes, kept under the name that comes with it.
+    /// What `make` makes, whose key is kept under the name that comes with it.
     pub(super) fn add<T>(
         &self,
-        make: impl FnOnce() -> Result<(CacheKey, Arc<FileKey>, T), Error>,
-    ) -> Result<(Arc<FileKey>, T), Error> {
+        make: impl FnOnce() -> Result<(CacheKey, Arc<K>, T), Error>,
+    ) -> Result<(Arc<K>, T), Error> {
         let epoch = self.state.lock().epoch;
-        let made = make();
-        let mut state = self.state.lock();
-        state.count_call(made.is_ok());
-        let (at, key, rest) = made?;
-        state.keep(at, &key, epoch);
+        let (at, key, rest) = make()?;
+        self.state.lock().keep(at, &key, epoch);
         Ok((key, rest))
     }
 
@@ -153,81 +142,71 @@ impl DekCache {
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();
         state.epoch += 1;
-        state.stats.flushes += 1;
+        state.counts.flushes += 1;
         state.flights.clear();
         state.kept.clear();
     }
 
-    pub(super) fn stats(&self) -> CacheStats {
+    /// The counts, the number of keys held, and the age of the oldest.
+    pub(super) fn figures(&self) -> (Counts, usize, Option<Duration>) {
         let state = self.state.lock();
-        CacheStats {
-            entries: state.kept.len(),
-            capacity: self.limits.entries.get(),
-            oldest_age: state.kept.iter().map(|(_, kept)| kept.since.elapsed()).max(),
-            max_age: self.limits.age,
-            ..state.stats
-        }
+        let oldest = state.kept.iter().map(|(_, kept)| kept.since.elapsed()).max();
+        (state.counts, state.kept.len(), oldest)
     }
 }
 
-impl State {
-    fn lookup(&mut self, at: &CacheKey, age: Duration) -> Option<Arc<FileKey>> {
+impl<K> State<K> {
+    fn lookup(&mut self, at: &CacheKey, age: Duration) -> Option<Arc<K>> {
         match self.kept.get(at) {
             Some(kept) if kept.since.elapsed() < age => {
-                self.stats.hits += 1;
+                self.counts.hits += 1;
                 return Some(Arc::clone(&kept.key));
             }
             Some(_) => {
                 self.kept.pop(at);
-                self.stats.expirations += 1;
+                self.counts.expirations += 1;
             }
             None => {}
         }
-        self.stats.misses += 1;
+        self.counts.misses += 1;
         None
     }
 
     /// Keeps a key that was asked for in `epoch`, if that is not over.
-    fn keep(&mut self, at: CacheKey, key: &Arc<FileKey>, epoch: u64) {
+    fn keep(&mut self, at: CacheKey, key: &Arc<K>, epoch: u64) {
         if epoch != self.epoch {
             return;
         }
         let kept = Kept { key: Arc::clone(key), since: Instant::now() };
         if self.kept.push(at, kept).is_some_and(|(pushed_out, _)| pushed_out != at) {
-            self.stats.evictions += 1;
+            self.counts.evictions += 1;
         }
-    }
-
-    fn count_call(&mut self, succeeded: bool) {
-        self.stats.provider_calls += 1;
-        self.stats.failures += u64::from(!succeeded);
     }
 }
 
 /// Ends a flight when dropped, even if the call to the provider panicked: nobody waits for ever.
-struct Landing<'a> {
-    cache: &'a DekCache,
+struct Landing<'a, K> {
+    cache: &'a KeyCache<K>,
     at: CacheKey,
-    flight: Arc<Flight>,
+    flight: Arc<Flight<K>>,
     epoch: u64,
-    outcome: Option<Outcome>,
+    outcome: Option<Outcome<K>>,
 }
 
-impl Landing<'_> {
-    fn land(mut self, outcome: Outcome) -> Outcome {
+impl<K> Landing<'_, K> {
+    fn land(mut self, outcome: Outcome<K>) -> Outcome<K> {
         self.outcome = Some(outcome.clone());
         outcome
     }
 }
 
-impl Drop for Landing<'_> {
+impl<K> Drop for Landing<'_, K> {
     fn drop(&mut self) {
         let outcome = self.outcome.take().unwrap_or_else(|| {
             Err(Error::new(ErrorKind::Unavailable, "the call to the key provider did not come to an end"))
         });
         {
             let mut state = self.cache.state.lock();
-            state.count_call(outcome.is_ok());
             if let Ok(key) = &outcome {
                 state.keep(self.at, key, self.epoch);
             }

@@ -34,6 +34,11 @@ impl FileKey {
         FileKey { cipher, dek, header, xattrs: OnceLock::new(), blocks: RwLock::default() }
     }
 
+    /// The data key itself, to be wrapped anew.
+    pub(super) fn dek(&self) -> &Key {
+        &self.dek
+    }
+
     /// The cipher of blocks.
     pub fn cipher(&self) -> Cipher {
         self.cipher

@@ -3,7 +3,7 @@
 use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
 use crate::kms::{
-    BlobHeader, Call, DEFAULT_ALIAS, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, keystore,
+    BlobHeader, Call, DEFAULT_ALIAS, Encrypted, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, keystore,
 };
 use std::sync::Arc;
 
@@ -21,16 +21,20 @@ impl LocalProvider {
 }
 
 impl KeyProvider for LocalProvider {
-    fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
+    fn generate(&self, cmk: &str, context: &Context<'_>) -> Result<(Key, WrappedKey), Error> {
         let context = context.to_encryption_context();
         let made = self.kms.generate_data_key(&Call::filesystem(), cmk, KEY_LEN, &context)?;
         let key = made.plaintext.into_key().expect("the data key is as long as was asked for");
-        let encrypted = made.encrypted;
-        let key_id = *encrypted.key.as_bytes();
-        Ok((key, WrappedKey { key_id, material: encrypted.material, blob: encrypted.blob }))
+        Ok((key, made.encrypted.into()))
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error> {
+    fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
+        let (call, context) = (Call::filesystem(), context.to_encryption_context());
+        let algorithm = EncryptionAlgorithm::SymmetricDefault;
+        Ok(self.kms.encrypt(&call, cmk, algorithm, key.expose(), &context)?.into())
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
         let header = BlobHeader::parse(&wrapped.blob)?;
         if (header.key.as_bytes(), header.material) != (&wrapped.key_id, wrapped.material) {
             return Err(Error::new(
@@ -88,6 +92,13 @@ impl KeyProvider for LocalProvider {
 
     fn description(&self) -> String {
         format!("local:{}", self.kms.location())
+    }
+}
+
+impl From<Encrypted> for WrappedKey {
+    fn from(encrypted: Encrypted) -> WrappedKey {
+        let Encrypted { blob, key, material, .. } = encrypted;
+        WrappedKey { key_id: *key.as_bytes(), material, blob }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Where data keys come from: providers, and the cache in front of them.
 //!
 //! A *provider* wraps and unwraps data keys with a CMK, wherever that lives. A [`Keyring`] is what a mounted
-//! volume holds: a provider, the volume's CMK and a cache of the data keys of files in use. Nothing here
-//! reads or writes files.
+//! volume holds: its [`Zone`]s, each with a CMK at a provider, and a cache of the data keys of files in use. Nothing
+//! here reads or writes files.
 
 mod cache;
 mod dek;
@@ -10,22 +10,27 @@ mod error;
 mod keyring;
 mod local;
 mod service;
+mod sources;
 mod watch;
+mod zone;
+mod zone_key;
 
-pub use cache::{CacheLimits, CacheStats};
+pub use cache::CacheLimits;
 pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
-pub use keyring::Keyring;
+pub use keyring::{CacheStats, Keyring};
 pub use local::LocalProvider;
 pub use service::{Place, ServiceProvider};
+pub use sources::Sources;
 pub use watch::Watch;
+pub use zone::{Cmk, Envelope, NO_ZONE, WrapMode, Zone, ZoneId};
 
 use crate::crypto::Key;
 use crate::kms::{EncryptionContext, KeySpec, KeyState, KeyUsage};
 use std::fmt::Write;
 
-/// Longest wrapped key of any provider, in bytes: what a file header has room for.
-pub const WRAPPED_MAX: usize = 320;
+/// Longest wrapped key in a file header, in bytes.
+pub const WRAPPED_MAX: usize = 252;
 
 /// A data key encrypted by a CMK.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,9 +45,11 @@ pub struct WrappedKey {
 
 /// What a data key is for; it unwraps for nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Context {
+pub struct Context<'a> {
     /// The volume's id.
     pub volume: [u8; 16],
+    /// The name of the zone; `None` in the volume's own.
+    pub zone: Option<&'a str>,
     /// What in the volume.
     pub purpose: Purpose,
 }
@@ -52,19 +59,28 @@ pub struct Context {
 pub enum Purpose {
     /// Names, directory records, the config.
     Volume,
+    /// Wrapping the data keys of files.
+    ZoneKey,
     /// The file with this id.
     File([u8; 16]),
 }
 
-impl Context {
+impl Context<'_> {
     /// The encryption context under which a KMS wraps the key, as it appears in a KMS's log:
-    /// `{kmsfs:volume: <hex>, kmsfs:file: <hex>}`, with `volume-key` in the place of a file's id.
+    /// `{kmsfs:volume: <hex>, kmsfs:file: <hex>}`, with `volume-key` or `zone-key` in the place of a file's id;
+    /// and `kmsfs:zone: <name>` in a zone.
     pub fn to_encryption_context(&self) -> EncryptionContext {
         let file = match &self.purpose {
             Purpose::Volume => "volume-key".to_owned(),
+            Purpose::ZoneKey => "zone-key".to_owned(),
             Purpose::File(id) => hex(id),
         };
-        EncryptionContext::new().with("kmsfs:volume", hex(&self.volume)).with("kmsfs:file", file)
+        let context =
+            EncryptionContext::new().with("kmsfs:volume", hex(&self.volume)).with("kmsfs:file", file);
+        match self.zone {
+            Some(zone) => context.with("kmsfs:zone", zone),
+            None => context,
+        }
     }
 }
 
@@ -97,13 +113,19 @@ pub trait KeyProvider: Send + Sync {
     ///
     /// # Errors
     /// Any [`ErrorKind`] but `Invalid`.
-    fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error>;
+    fn generate(&self, cmk: &str, context: &Context<'_>) -> Result<(Key, WrappedKey), Error>;
+
+    /// Wraps a key that exists already.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::generate`].
+    fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error>;
 
     /// Unwraps a data key.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it was altered or wrapped in another context; otherwise any other kind.
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error>;
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error>;
 
     /// A number that changes whenever a key's state, material or name may have changed: also when it can no
     /// longer be told whether they have. Cheap.

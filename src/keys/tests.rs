@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const VOLUME: [u8; 16] = [7; 16];
+const CMK: [u8; 16] = [1; 16];
 const OPERATOR: &Call<'static> = &Call::operator();
 
 /// A provider whose wrapped keys are plain, and whose calls can be held up, fail or panic.
@@ -60,14 +61,18 @@ impl Fake {
 }
 
 impl KeyProvider for Fake {
-    fn generate(&self, _: &str, _: &Context) -> Result<(Key, WrappedKey), Error> {
-        self.answer()?;
+    fn generate(&self, cmk: &str, context: &Context<'_>) -> Result<(Key, WrappedKey), Error> {
         let key = Key::random();
-        let blob = key.expose().to_vec();
-        Ok((key, WrappedKey { key_id: [0; 16], material: 0, blob }))
+        let wrapped = self.wrap(cmk, &key, context)?;
+        Ok((key, wrapped))
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, _: &Context) -> Result<Key, Error> {
+    fn wrap(&self, _: &str, key: &Key, _: &Context<'_>) -> Result<WrappedKey, Error> {
+        self.answer()?;
+        Ok(WrappedKey { key_id: CMK, material: 1, blob: key.expose().to_vec() })
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, _: &Context<'_>) -> Result<Key, Error> {
         self.answer()?;
         Ok(Key::from_bytes(&mut wrapped.blob.as_slice().try_into().unwrap()))
     }
@@ -90,7 +95,14 @@ fn limits(entries: usize, age: Duration) -> CacheLimits {
 }
 
 fn keyring(provider: Arc<dyn KeyProvider>, limits: CacheLimits) -> Arc<Keyring> {
-    Arc::new(Keyring::new(provider, "alias/cmk".into(), VOLUME, Cipher::Aes256GcmSiv, limits))
+    zoned(provider, limits, WrapMode::Direct)
+}
+
+fn zoned(provider: Arc<dyn KeyProvider>, limits: CacheLimits, wrap: WrapMode) -> Arc<Keyring> {
+    let sources = Sources::one("fake:", Arc::clone(&provider));
+    let cmk = Cmk { provider, arn: "alias/cmk".into(), id: CMK };
+    let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap };
+    Arc::new(Keyring::new(sources, vec![zone], VOLUME, Cipher::Aes256GcmSiv, limits))
 }
 
 fn fake() -> (Arc<Fake>, Arc<Keyring>) {
@@ -98,8 +110,9 @@ fn fake() -> (Arc<Fake>, Arc<Keyring>) {
     (fake.clone(), keyring(fake, CacheLimits::default()))
 }
 
-fn wrapped(n: u8) -> WrappedKey {
-    WrappedKey { key_id: [1; 16], material: 1, blob: vec![n; 32] }
+fn wrapped(n: u8) -> Envelope {
+    let wrapped = WrappedKey { key_id: CMK, material: 1, blob: vec![n; 32] };
+    Envelope { zone: NO_ZONE, mode: WrapMode::Direct, wrapped }
 }
 
 fn file(n: u8) -> [u8; 16] {
@@ -122,8 +135,8 @@ fn eventually(what: &str, within: Duration, done: impl Fn() -> bool) {
 #[test]
 fn a_key_is_asked_for_once() {
     let (fake, keyring) = fake();
-    let (made, wrapped_made) = keyring.create(&file(1)).unwrap();
-    assert!(Arc::ptr_eq(&made, &keyring.open(&file(1), &wrapped_made).unwrap()));
+    let (id, made, wrapped_made) = keyring.create(&NO_ZONE).unwrap();
+    assert!(Arc::ptr_eq(&made, &keyring.open(&id, &wrapped_made).unwrap()));
     assert_eq!(fake.calls(), 1);
     let first = keyring.open(&file(2), &wrapped(2)).unwrap();
     assert!(Arc::ptr_eq(&first, &keyring.open(&file(2), &wrapped(2)).unwrap()));
@@ -136,8 +149,9 @@ fn a_key_is_asked_for_once() {
 #[test]
 fn another_file_or_another_wrap_is_another_entry() {
     let (fake, keyring) = fake();
-    let all =
-        [(1, wrapped(1)), (2, wrapped(1)), (1, wrapped(2)), (1, WrappedKey { material: 2, ..wrapped(1) })];
+    let mut newer = wrapped(1);
+    newer.wrapped.material = 2;
+    let all = [(1, wrapped(1)), (2, wrapped(1)), (1, wrapped(2)), (1, newer)];
     for (n, wrapped) in &all {
         keyring.open(&file(*n), wrapped).unwrap();
     }
@@ -249,7 +263,7 @@ fn what_was_asked_for_before_a_flush_does_not_serve_after_it() {
     fake.set(Answer::Later);
     thread::scope(|scope| {
         let open = || keyring.open(&file(1), &wrapped(1)).map(drop);
-        let create = || keyring.create(&file(2)).map(|(_, wrapped)| wrapped);
+        let create = || keyring.create(&NO_ZONE).map(|(id, _, wrapped)| (id, wrapped));
         let (early, made) = (scope.spawn(open), scope.spawn(create));
         eventually("the calls", Duration::from_secs(10), || fake.calls() == 2);
         keyring.flush();
@@ -258,11 +272,73 @@ fn what_was_asked_for_before_a_flush_does_not_serve_after_it() {
         fake.set(Answer::Key);
         early.join().unwrap().unwrap();
         late.join().unwrap().unwrap();
-        let made = made.join().unwrap().unwrap();
+        let (id, made) = made.join().unwrap().unwrap();
         assert_eq!(keyring.stats().entries, 1, "the late one alone is kept");
-        keyring.open(&file(2), &made).unwrap();
+        keyring.open(&id, &made).unwrap();
         assert_eq!(fake.calls(), 4);
     });
+}
+
+#[test]
+fn a_zone_key_serves_many_files_until_the_cache_is_emptied() {
+    let fake = Arc::<Fake>::default();
+    let keyring = zoned(fake.clone(), CacheLimits::default(), WrapMode::ZoneKey);
+    let made: Vec<_> = (0..100).map(|_| keyring.create(&NO_ZONE).unwrap()).collect();
+    assert_eq!(fake.calls(), 1);
+    keyring.flush();
+    for (id, key, envelope) in &made {
+        assert_eq!(envelope.mode, WrapMode::ZoneKey);
+        assert_eq!(print(&keyring.open(id, envelope).unwrap()), print(key));
+    }
+    assert_eq!(fake.calls(), 2, "one zone key was asked for again");
+    let (_, _, later) = keyring.create(&NO_ZONE).unwrap();
+    assert_eq!(fake.calls(), 3, "and new files have another");
+    assert_ne!(later.wrapped.blob[..34], made[0].2.wrapped.blob[..34]);
+    let other = keyring.open(&file(9), &made[0].2).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Invalid, "the wrap of one file is none of another's");
+}
+
+#[test]
+fn who_waits_for_a_zone_key_gets_the_error_of_the_one_call() {
+    let fake = Arc::<Fake>::default();
+    let keyring = zoned(fake.clone(), CacheLimits::default(), WrapMode::ZoneKey);
+    fake.set(Answer::Later);
+    thread::scope(|scope| {
+        let create = || keyring.create(&NO_ZONE).map(drop);
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+        eventually("the call", Duration::from_secs(10), || fake.calls() == 1);
+        thread::sleep(Duration::from_millis(50));
+        fake.set(Answer::Failure);
+        for thread in threads {
+            assert_eq!(thread.join().unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+    });
+    assert!(fake.calls() <= 4);
+    fake.set(Answer::Key);
+    keyring.create(&NO_ZONE).unwrap();
+}
+
+#[test]
+fn only_a_cmk_of_the_zone_opens_its_files() {
+    let fake = Arc::<Fake>::default();
+    let provider: Arc<dyn KeyProvider> = fake.clone();
+    let keyring = keyring(Arc::clone(&provider), CacheLimits::default());
+    let mut foreign = wrapped(1);
+    foreign.wrapped.key_id = [2; 16];
+    assert_eq!(keyring.open(&file(1), &foreign).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(fake.calls(), 0, "nobody was asked");
+    let mut elsewhere = wrapped(1);
+    elsewhere.zone = [3; 16];
+    assert_eq!(keyring.open(&file(1), &elsewhere).unwrap_err().kind(), ErrorKind::NotFound);
+
+    // Once the zone has it as a former CMK, what it wrapped opens, and is wrapped anew under the present one.
+    let own = keyring.zone(&NO_ZONE).unwrap();
+    let former = vec![Cmk { provider, arn: "former".into(), id: [2; 16] }];
+    keyring.set_zones(vec![Zone { former, ..(*own).clone() }]);
+    let key = keyring.open(&file(1), &foreign).unwrap();
+    let anew = keyring.rewrap(&file(1), &key, &NO_ZONE).unwrap();
+    assert_eq!(anew.wrapped.key_id, CMK);
+    assert_eq!(print(&keyring.open(&file(1), &anew).unwrap()), print(&key));
 }
 
 #[test]
@@ -298,6 +374,15 @@ fn kms() -> (tempfile::TempDir, Arc<Kms>, String) {
     (directory, kms, key)
 }
 
+fn local_keyring(kms: Arc<Kms>, key: &str) -> Arc<Keyring> {
+    let provider: Arc<dyn KeyProvider> = Arc::new(LocalProvider::new(kms));
+    let KeyInfo { arn, id, .. } = provider.resolve(key).unwrap();
+    let sources = Sources::one("local:", Arc::clone(&provider));
+    let cmk = Cmk { provider, arn, id };
+    let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct };
+    Arc::new(Keyring::new(sources, vec![zone], VOLUME, Cipher::Aes256Gcm, CacheLimits::default()))
+}
+
 fn unlock() -> Unlock {
     Unlock::Passphrase(SecretBytes::from("passphrase".to_owned()))
 }
@@ -307,8 +392,8 @@ fn options() -> kms::Options {
     kms::Options { passphrase_cost: Some(cheap), ..kms::Options::default() }
 }
 
-fn of_file(n: u8) -> Context {
-    Context { volume: VOLUME, purpose: Purpose::File(file(n)) }
+fn of_file(n: u8) -> Context<'static> {
+    Context { volume: VOLUME, zone: None, purpose: Purpose::File(file(n)) }
 }
 
 #[test]
@@ -319,9 +404,10 @@ fn a_local_key_unwraps_for_what_it_was_made_for_and_nothing_else() {
     assert!(wrapped.blob.len() <= 160 && wrapped.material == 1);
     assert_eq!(provider.unwrap_key(&wrapped, &of_file(1)).unwrap(), made);
 
-    let volume = Context { volume: VOLUME, purpose: Purpose::Volume };
+    let volume = Context { volume: VOLUME, zone: None, purpose: Purpose::Volume };
+    let zoned = Context { zone: Some("finance"), ..of_file(1) };
     let elsewhere = Context { volume: [8; 16], ..of_file(1) };
-    for context in [of_file(2), volume, elsewhere] {
+    for context in [of_file(2), volume, zoned, elsewhere] {
         assert_eq!(provider.unwrap_key(&wrapped, &context).unwrap_err().kind(), ErrorKind::Invalid);
     }
     let mut altered = wrapped.clone();
@@ -336,13 +422,17 @@ fn a_local_key_unwraps_for_what_it_was_made_for_and_nothing_else() {
 
 #[test]
 fn the_encryption_context_is_what_an_auditor_will_search_for() {
-    let context = |purpose| Context { volume: VOLUME, purpose }.to_encryption_context();
+    let context = |purpose| Context { volume: VOLUME, zone: None, purpose }.to_encryption_context();
     let volume = "07070707070707070707070707070707";
     let pairs = context(Purpose::File([0xab; 16]));
     let file = "abababababababababababababababab";
     assert_eq!(pairs.pairs().collect::<Vec<_>>(), [("kmsfs:file", file), ("kmsfs:volume", volume)]);
     let pairs = context(Purpose::Volume);
     assert_eq!(pairs.pairs().collect::<Vec<_>>(), [("kmsfs:file", "volume-key"), ("kmsfs:volume", volume)]);
+    let zoned = Context { volume: VOLUME, zone: Some("finance"), purpose: Purpose::ZoneKey };
+    let pairs = zoned.to_encryption_context();
+    let expected = [("kmsfs:file", "zone-key"), ("kmsfs:volume", volume), ("kmsfs:zone", "finance")];
+    assert_eq!(pairs.pairs().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -369,35 +459,32 @@ fn resolving_says_what_is_wrong_with_a_key() {
 fn a_disabled_key_serves_nobody_within_a_second_and_comes_back() {
     let (_directory, kms, key) = kms();
     let other = Kms::open(kms.location(), &unlock(), options()).unwrap();
-    let provider = Arc::new(LocalProvider::new(kms));
-    let keyring =
-        Arc::new(Keyring::new(provider, key.clone(), VOLUME, Cipher::Aes256Gcm, CacheLimits::default()));
+    let keyring = local_keyring(kms, &key);
     let _watch = keyring.watch(Box::new(|| {}));
-    let (made, wrapped) = keyring.create(&file(1)).unwrap();
+    let (id, made, envelope) = keyring.create(&NO_ZONE).unwrap();
     let second = Duration::from_secs(1);
-    let kind = || keyring.open(&file(1), &wrapped).err().map(|error| error.kind());
+    let kind = || keyring.open(&id, &envelope).err().map(|error| error.kind());
 
     other.disable_key(OPERATOR, &key).unwrap();
     eventually("refusal", second, || kind() == Some(ErrorKind::Disabled));
-    assert_eq!(keyring.create(&file(2)).unwrap_err().kind(), ErrorKind::Disabled);
+    assert_eq!(keyring.create(&NO_ZONE).unwrap_err().kind(), ErrorKind::Disabled);
     other.enable_key(OPERATOR, &key).unwrap();
     eventually("return", second, || kind().is_none());
     other.rotate_key_on_demand(OPERATOR, &key).unwrap();
-    eventually("the new version", second, || keyring.create(&file(3)).unwrap().1.material == 2);
-    assert_eq!(print(&keyring.open(&file(1), &wrapped).unwrap()), print(&made));
+    let newest = || keyring.create(&NO_ZONE).unwrap().2.wrapped.material;
+    eventually("the new version", second, || newest() == 2);
+    assert_eq!(print(&keyring.open(&id, &envelope).unwrap()), print(&made));
 }
 
 #[test]
 fn no_key_serves_a_second_after_the_keystore_went_away_and_all_do_when_it_is_back() {
     let (directory, kms, key) = kms();
     let path = directory.path().join("keystore.db");
-    let provider = Arc::new(LocalProvider::new(kms));
-    let keyring =
-        Arc::new(Keyring::new(provider, key.clone(), VOLUME, Cipher::Aes256Gcm, CacheLimits::default()));
+    let keyring = local_keyring(kms, &key);
     let _watch = keyring.watch(Box::new(|| {}));
-    let (made, wrapped) = keyring.create(&file(1)).unwrap();
+    let (id, made, envelope) = keyring.create(&NO_ZONE).unwrap();
     let second = Duration::from_secs(1);
-    let kind = || keyring.open(&file(1), &wrapped).err().map(|error| error.kind());
+    let kind = || keyring.open(&id, &envelope).err().map(|error| error.kind());
 
     let aside = directory.path().join("aside");
     std::fs::rename(&path, &aside).unwrap();
@@ -406,5 +493,5 @@ fn no_key_serves_a_second_after_the_keystore_went_away_and_all_do_when_it_is_bac
     assert_eq!(kind(), Some(ErrorKind::Unavailable), "no key came back into the cache");
     std::fs::rename(&aside, &path).unwrap();
     eventually("return", second, || kind().is_none());
-    assert_eq!(print(&keyring.open(&file(1), &wrapped).unwrap()), print(&made));
+    assert_eq!(print(&keyring.open(&id, &envelope).unwrap()), print(&made));
 }

@@ -22,12 +22,12 @@ impl Watch {
     /// If no thread can be started: without it a revoked key would go on serving.
     pub(super) fn spawn(keyring: Arc<Keyring>, on_change: Box<dyn Fn() + Send + Sync>) -> Watch {
         let (stop, stopped) = mpsc::channel();
-        let mut seen = keyring.provider().generation();
+        let mut seen = keyring.sources().generation();
         // What was cached before the first look may be older than it.
         keyring.flush();
         let run = move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                let now = keyring.provider().generation();
+                let now = keyring.sources().generation();
                 if now != seen {
                     seen = now;
                     keyring.flush();

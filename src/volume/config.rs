@@ -7,22 +7,30 @@
 //! ```text
 //! mac = keyed BLAKE3(config key, parts), each part preceded by its length (crypto::mac):
 //!       "kmsfs.json", format u32, volume id [16], cipher u8, wrap, kms, cmk,
-//!       CMK id [16], material u32, wrapped key, one part per feature
+//!       CMK id [16], material u32, wrapped key
+//! ```
+//! and of a volume with the feature `zones`, which one with zones or former CMKs has, also
+//!
+//! ```text
+//!       "zones", former, number of zones u32, then of each zone: id [16], name, wrap, CMK, former
+//! CMK    = kms, arn, CMK id [16]
+//! former = number of CMKs u32, the CMKs
 //! ```
 //! Integers are little-endian, strings are what the JSON says, unescaped. The MAC covers values, not spelling:
 //! white space and the order of fields are free, but each value has only one spelling.
 //!
-//! A config is written once, when the volume is made.
+//! A config is never changed in place: another is made durable and renamed over it.
 
 use super::header::MAX_WRAPPED;
-use super::keys::{VolumeId, config_key};
+use super::keys::{VolumeId, VolumeKeys, config_key};
 use super::lower::{Fd, Lower, open_own};
 use super::{Error, Result};
 use crate::crypto::{Cipher, Key, mac, random};
-use crate::keys::WrappedKey;
+use crate::keys::{NO_ZONE, WrapMode, WrappedKey, ZoneId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 
@@ -31,12 +39,16 @@ pub const CONFIG: &str = "kmsfs.json";
 /// The format this program reads and writes.
 pub const FORMAT: u32 = 1;
 /// Longest config that is read at all, in bytes.
-pub const CONFIG_MAX: usize = 16 << 10;
+pub const CONFIG_MAX: usize = 1 << 20;
 
 /// Longest URL or ARN, in bytes.
 const TEXT_MAX: usize = 2048;
-/// Every data key is wrapped by the CMK itself: the only wrap mode of this format.
-const WRAP: &str = "direct";
+/// Most zones of a volume, and former CMKs of a zone.
+const LIST_MAX: usize = 256;
+/// Longest name of a zone, in bytes.
+pub const ZONE_NAME_MAX: usize = 128;
+/// The feature of a volume with zones or former CMKs.
+const ZONES: &str = "zones";
 
 /// What a new volume is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +57,64 @@ pub struct Settings {
     pub volume_id: VolumeId,
     /// How file contents are sealed.
     pub cipher: Cipher,
+    /// How the data keys of files in no zone are wrapped.
+    pub wrap: WrapMode,
     /// Where the CMK lives: `local:`.
     pub kms: String,
     /// ARN of the CMK.
     pub cmk: String,
     /// The volume key, wrapped by the CMK.
     pub wrapped: WrappedKey,
+    /// CMKs that files in no zone may still be under.
+    pub former: Vec<CmkPlace>,
+    /// The zones.
+    pub zones: Vec<ZoneSettings>,
+}
+
+/// A CMK, and where it lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CmkPlace {
+    /// URL of its KMS.
+    pub kms: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its id.
+    pub id: [u8; 16],
+}
+
+/// A subtree with a CMK of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneSettings {
+    /// Directory records and file headers name it.
+    pub id: ZoneId,
+    /// People and encryption contexts name it. Never changes.
+    pub name: String,
+    /// What wraps the data keys of its new files.
+    pub cmk: CmkPlace,
+    /// How.
+    pub wrap: WrapMode,
+    /// CMKs that files of the zone may still be under.
+    pub former: Vec<CmkPlace>,
+}
+
+impl Settings {
+    /// The CMK of files in no zone.
+    pub fn cmk_place(&self) -> CmkPlace {
+        CmkPlace { kms: self.kms.clone(), arn: self.cmk.clone(), id: self.wrapped.key_id }
+    }
+
+    /// URLs of all the KMSs that its keys live in, each once.
+    pub fn sources(&self) -> Vec<&str> {
+        let zones = self.zones.iter().flat_map(|zone| std::iter::once(&zone.cmk).chain(&zone.former));
+        let places = self.former.iter().chain(zones).map(|cmk| cmk.kms.as_str());
+        let mut sources = vec![self.kms.as_str()];
+        for kms in places {
+            if !sources.contains(&kms) {
+                sources.push(kms);
+            }
+        }
+        sources
+    }
 }
 
 /// A config whose MAC held.
@@ -78,8 +142,31 @@ struct Json {
     kms: String,
     cmk: String,
     volume_key: JsonKey,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<JsonCmk>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    zones: Vec<JsonZone>,
     features: Vec<String>,
     mac: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonCmk {
+    kms: String,
+    cmk: String,
+    cmk_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonZone {
+    id: String,
+    name: String,
+    wrap: String,
+    cmk: JsonCmk,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<JsonCmk>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,10 +195,41 @@ impl Config {
         if let Err(why) = check(&settings) {
             return Err(Error::Volume(format!("cannot make a volume: {why}")));
         }
-        let text = encode(&settings, volume_key);
+        let text = encode(&settings, &config_key(volume_key));
         let hidden = temporary_name();
         let made = write_durably(lower, root, &hidden, text.as_bytes())
             .and_then(|()| put_in_place(lower, root, &hidden));
+        if made.is_err() {
+            // The first failure is the one to report; a leftover is hidden and harmless.
+            let _ = lower.unlink(root, &hidden);
+        }
+        made?;
+        lower.fsync(root)?;
+        Ok(Config(settings))
+    }
+
+    /// Replaces the config in the lower directory `root`, durably: a crash leaves this one or that.
+    ///
+    /// # Errors
+    /// [`Error::Volume`] if `settings` are not ones a config can hold, or are another volume's; those of the lower
+    /// filesystem.
+    pub fn replace(
+        &self,
+        lower: &dyn Lower,
+        root: &Fd,
+        settings: Settings,
+        keys: &VolumeKeys,
+    ) -> Result<Config> {
+        if (settings.volume_id, settings.cipher) != (self.0.volume_id, self.0.cipher) {
+            return Err(Error::Volume("a volume keeps its id and its cipher".into()));
+        }
+        if let Err(why) = check(&settings) {
+            return Err(Error::Volume(format!("cannot change the volume's config: {why}")));
+        }
+        let hidden = temporary_name();
+        let text = encode(&settings, &keys.config);
+        let made = write_durably(lower, root, &hidden, text.as_bytes())
+            .and_then(|()| Ok(lower.rename(root, &hidden, root, OsStr::new(CONFIG), 0)?));
         if made.is_err() {
             // The first failure is the one to report; a leftover is hidden and harmless.
             let _ = lower.unlink(root, &hidden);
@@ -165,9 +283,9 @@ impl Config {
         &self.0.wrapped
     }
 
-    /// How data keys are wrapped: `direct`.
-    pub fn wrap(&self) -> &'static str {
-        WRAP
+    /// All it says.
+    pub fn settings(&self) -> &Settings {
+        &self.0
     }
 }
 
@@ -219,14 +337,23 @@ pub fn decode(text: &[u8]) -> Result<Unverified> {
     }
     refuse_newer(text)?;
     let json: Json = serde_json::from_slice(text).map_err(|e| Error::corrupt(CONFIG, e))?;
-    if json.wrap != WRAP {
-        return Err(unknown(format_args!("wrap mode {:?}", json.wrap)));
-    }
+    let wrap_mode =
+        |text: &str| text.parse::<WrapMode>().map_err(|_| unknown(format_args!("wrap mode {text:?}")));
     let cipher = json.cipher.parse().map_err(|e| Error::Volume(format!("{CONFIG}: {e}")))?;
     let malformed = |field| Error::corrupt(CONFIG, format_args!("field {field:?} is malformed"));
+    let cmk = |json: JsonCmk| {
+        let id = unhex(&json.cmk_id).ok_or_else(|| malformed("cmk_id"))?;
+        Ok(CmkPlace { kms: json.kms, arn: json.cmk, id })
+    };
+    let zone = |json: JsonZone| {
+        let id = unhex(&json.id).ok_or_else(|| malformed("zones"))?;
+        let former = json.former.into_iter().map(cmk).collect::<Result<_>>()?;
+        Ok(ZoneSettings { id, name: json.name, cmk: cmk(json.cmk)?, wrap: wrap_mode(&json.wrap)?, former })
+    };
     let claimed = Settings {
         volume_id: unhex(&json.volume).ok_or_else(|| malformed("volume"))?,
         cipher,
+        wrap: wrap_mode(&json.wrap)?,
         kms: json.kms,
         cmk: json.cmk,
         wrapped: WrappedKey {
@@ -234,7 +361,12 @@ pub fn decode(text: &[u8]) -> Result<Unverified> {
             material: json.volume_key.material,
             blob: BASE64.decode(&json.volume_key.wrapped).map_err(|_| malformed("wrapped"))?,
         },
+        former: json.former.into_iter().map(cmk).collect::<Result<_>>()?,
+        zones: json.zones.into_iter().map(zone).collect::<Result<_>>()?,
     };
+    if json.features != features(&claimed) {
+        return Err(malformed("features"));
+    }
     check(&claimed).map_err(|why| Error::corrupt(CONFIG, why))?;
     Ok(Unverified { claimed, mac: unhex(&json.mac).ok_or_else(|| malformed("mac"))? })
 }
@@ -245,7 +377,7 @@ fn refuse_newer(text: &[u8]) -> Result<()> {
     if newer.format != FORMAT {
         return Err(unknown(format_args!("format {}", newer.format)));
     }
-    match newer.features.first() {
+    match newer.features.iter().find(|feature| *feature != ZONES) {
         Some(feature) => Err(unknown(format_args!("feature {feature:?}"))),
         None => Ok(()),
     }
@@ -256,11 +388,32 @@ fn unknown(what: std::fmt::Arguments<'_>) -> Error {
     Error::Volume(format!("{CONFIG}: this volume needs {what}, which kmsfs {version} does not know"))
 }
 
+/// What whoever reads the config must know of.
+fn features(settings: &Settings) -> Vec<String> {
+    match settings.former.is_empty() && settings.zones.is_empty() {
+        true => Vec::new(),
+        false => vec![ZONES.to_owned()],
+    }
+}
+
 /// What the types do not say of a config's values.
 fn check(settings: &Settings) -> std::result::Result<(), String> {
-    for (what, text) in [("the KMS's URL", &settings.kms), ("the CMK's ARN", &settings.cmk)] {
-        if text.is_empty() || text.len() > TEXT_MAX || text.chars().any(char::is_control) {
-            return Err(format!("{what} is empty, longer than {TEXT_MAX} bytes or not printable"));
+    let own = settings.cmk_place();
+    let zones = &settings.zones;
+    let lists = std::iter::once(&settings.former).chain(zones.iter().map(|zone| &zone.former));
+    if zones.len() > LIST_MAX || lists.clone().any(|former| former.len() > LIST_MAX) {
+        return Err(format!("more than {LIST_MAX} zones, or former CMKs of a zone"));
+    }
+    for cmk in std::iter::once(&own).chain(zones.iter().map(|zone| &zone.cmk)).chain(lists.flatten()) {
+        for (what, text) in [("the KMS's URL", &cmk.kms), ("the CMK's ARN", &cmk.arn)] {
+            check_text(what, text, TEXT_MAX)?;
+        }
+    }
+    for (i, zone) in zones.iter().enumerate() {
+        check_text("the name of a zone", &zone.name, ZONE_NAME_MAX)?;
+        if zone.id == NO_ZONE || zones[..i].iter().any(|other| other.id == zone.id || other.name == zone.name)
+        {
+            return Err(format!("the zone {:?} has the name or the id of another", zone.name));
         }
     }
     match settings.wrapped.blob.len() {
@@ -269,12 +422,28 @@ fn check(settings: &Settings) -> std::result::Result<(), String> {
     }
 }
 
-fn encode(settings: &Settings, volume_key: &Key) -> String {
+fn check_text(what: &str, text: &str, most: usize) -> std::result::Result<(), String> {
+    match text.is_empty() || text.len() > most || text.chars().any(char::is_control) {
+        true => Err(format!("{what} is empty, longer than {most} bytes or not printable")),
+        false => Ok(()),
+    }
+}
+
+/// The text of a config, its MAC made with the key that [`config_key`] gives.
+fn encode(settings: &Settings, key: &Key) -> String {
+    let cmk = |cmk: &CmkPlace| JsonCmk { kms: cmk.kms.clone(), cmk: cmk.arn.clone(), cmk_id: hex(&cmk.id) };
+    let zone = |zone: &ZoneSettings| JsonZone {
+        id: hex(&zone.id),
+        name: zone.name.clone(),
+        wrap: zone.wrap.to_string(),
+        cmk: cmk(&zone.cmk),
+        former: zone.former.iter().map(cmk).collect(),
+    };
     let json = Json {
         format: FORMAT,
         volume: hex(&settings.volume_id),
         cipher: settings.cipher.to_string(),
-        wrap: WRAP.to_owned(),
+        wrap: settings.wrap.to_string(),
         kms: settings.kms.clone(),
         cmk: settings.cmk.clone(),
         volume_key: JsonKey {
@@ -282,8 +451,10 @@ fn encode(settings: &Settings, volume_key: &Key) -> String {
             material: settings.wrapped.material,
             wrapped: BASE64.encode(&settings.wrapped.blob),
         },
-        features: Vec::new(),
-        mac: hex(&with_parts(settings, |parts| mac::mac(&config_key(volume_key), parts))),
+        former: settings.former.iter().map(cmk).collect(),
+        zones: settings.zones.iter().map(zone).collect(),
+        features: features(settings),
+        mac: hex(&with_parts(settings, |parts| mac::mac(key, parts))),
     };
     let mut text = serde_json::to_string_pretty(&json).expect("strings and numbers are JSON");
     text.push('\n');
@@ -292,19 +463,45 @@ fn encode(settings: &Settings, volume_key: &Key) -> String {
 
 /// Calls `act` with what the MAC is over.
 fn with_parts<T>(settings: &Settings, act: impl FnOnce(&[&[u8]]) -> T) -> T {
-    // This format knows no feature, so none adds a part.
-    act(&[
-        CONFIG.as_bytes(),
-        &FORMAT.to_le_bytes(),
-        &settings.volume_id,
-        &[settings.cipher.code()],
-        WRAP.as_bytes(),
-        settings.kms.as_bytes(),
-        settings.cmk.as_bytes(),
-        &settings.wrapped.key_id,
-        &settings.wrapped.material.to_le_bytes(),
-        &settings.wrapped.blob,
-    ])
+    let mut parts: Vec<Cow<'_, [u8]>> = vec![
+        CONFIG.as_bytes().into(),
+        FORMAT.to_le_bytes().to_vec().into(),
+        settings.volume_id[..].into(),
+        vec![settings.cipher.code()].into(),
+        settings.wrap.to_string().into_bytes().into(),
+        settings.kms.as_bytes().into(),
+        settings.cmk.as_bytes().into(),
+        settings.wrapped.key_id[..].into(),
+        settings.wrapped.material.to_le_bytes().to_vec().into(),
+        settings.wrapped.blob[..].into(),
+    ];
+    if !features(settings).is_empty() {
+        parts.push(ZONES.as_bytes().into());
+        former_parts(&settings.former, &mut parts);
+        parts.push(count(settings.zones.len()));
+        for zone in &settings.zones {
+            parts.push(zone.id[..].into());
+            parts.push(zone.name.as_bytes().into());
+            parts.push(zone.wrap.to_string().into_bytes().into());
+            cmk_parts(&zone.cmk, &mut parts);
+            former_parts(&zone.former, &mut parts);
+        }
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+    act(&parts)
+}
+
+fn cmk_parts<'a>(cmk: &'a CmkPlace, parts: &mut Vec<Cow<'a, [u8]>>) {
+    parts.extend([cmk.kms.as_bytes().into(), cmk.arn.as_bytes().into(), cmk.id[..].into()]);
+}
+
+fn former_parts<'a>(former: &'a [CmkPlace], parts: &mut Vec<Cow<'a, [u8]>>) {
+    parts.push(count(former.len()));
+    former.iter().for_each(|cmk| cmk_parts(cmk, parts));
+}
+
+fn count(len: usize) -> Cow<'static, [u8]> {
+    (len as u32).to_le_bytes().to_vec().into()
 }
 
 fn temporary_name() -> OsString {

@@ -13,26 +13,28 @@
 //!   9   1  cipher                   70   2  zero
 //!  10   6  zero                     72  16  CMK id
 //!  16  16  file id                  88  40  zero (room for an integrity root)
-//!  32   8  slot generation         128 320  wrapped key, zero-padded
-//!  40   8  sealed length           448   8  durable length
-//!  48   4  flags (1: sparse)       456  24  zero
-//!  52   4  block-key generation    480  32  MAC: keyed BLAKE3 over bytes 0..480
-//!  56   8  seals reserved
+//!  32   8  slot generation         128 252  wrapped key, zero-padded
+//!  40   8  sealed length           380  68  zero
+//!  48   4  flags                   448   8  durable length
+//!  52   4  block-key generation    456  16  zone id; zero: the volume's own
+//!  56   8  seals reserved          472   8  zero
+//!                                  480  32  MAC: keyed BLAKE3 over bytes 0..480
 //! ```
+//! Flags: 1 the file may have holes, 2 the data key is wrapped by a zone key ([`keys::WrapMode`]).
 //! Integers are little-endian. The MAC key derives from the data key, which is the file's for life: once any slot's
 //! wrapped key opens, it tells of both slots whether they are genuine. Nothing of a slot is believed before.
 
 use super::geometry::HEADER_LEN;
 use super::{Error, Result};
 use crate::crypto::{Cipher, mac};
-use crate::keys::{self, FileKey, WrappedKey};
+use crate::keys::{self, Envelope, FileKey, WrapMode, WrappedKey};
 use std::fmt::Display;
 use std::sync::Arc;
 
 /// Bytes of one sector.
 pub const SECTOR: usize = HEADER_LEN as usize / 2;
 /// The longest wrapped key a slot can hold.
-pub const MAX_WRAPPED: usize = 320;
+pub const MAX_WRAPPED: usize = keys::WRAPPED_MAX;
 /// The format this program writes.
 pub const FORMAT: u8 = 1;
 /// The generation of a new file's slot; the other sector is zero then, and never again.
@@ -41,7 +43,10 @@ pub const FIRST_GENERATION: u64 = 2;
 const MAGIC: &[u8; 8] = b"KMSFSv1\0";
 const MAC_AT: usize = SECTOR - 32;
 const WRAPPED_AT: usize = 128;
+const DURABLE_AT: usize = 448;
+const ZONE_AT: usize = 456;
 const FLAG_SPARSE: u32 = 1;
+const FLAG_ZONE_KEY: u32 = 2;
 
 /// A random name of a file, the same for its whole life.
 pub type FileId = [u8; 16];
@@ -62,7 +67,17 @@ pub struct Slot {
     /// Upper bound on the blocks sealed so far under that key.
     pub seals: u64,
     /// The data key, wrapped.
-    pub wrapped: WrappedKey,
+    pub envelope: Envelope,
+}
+
+impl Slot {
+    fn flags(&self) -> u32 {
+        let sparse = if self.sparse { FLAG_SPARSE } else { 0 };
+        match self.envelope.mode {
+            WrapMode::Direct => sparse,
+            WrapMode::ZoneKey => sparse | FLAG_ZONE_KEY,
+        }
+    }
 }
 
 /// A verified header.
@@ -90,16 +105,17 @@ impl Header {
         s[16..32].copy_from_slice(&self.file_id);
         s[32..40].copy_from_slice(&slot.generation.to_le_bytes());
         s[40..48].copy_from_slice(&slot.sealed_len.to_le_bytes());
-        s[48..52].copy_from_slice(&(if slot.sparse { FLAG_SPARSE } else { 0 }).to_le_bytes());
+        s[48..52].copy_from_slice(&slot.flags().to_le_bytes());
         s[52..56].copy_from_slice(&slot.key_generation.to_le_bytes());
         s[56..64].copy_from_slice(&slot.seals.to_le_bytes());
-        s[64..68].copy_from_slice(&slot.wrapped.material.to_le_bytes());
-        let blob = &slot.wrapped.blob;
+        let Envelope { zone, wrapped: WrappedKey { key_id, material, blob }, .. } = &slot.envelope;
+        s[64..68].copy_from_slice(&material.to_le_bytes());
         assert!(blob.len() <= MAX_WRAPPED, "a wrapped key of {} bytes", blob.len());
         s[68..70].copy_from_slice(&(blob.len() as u16).to_le_bytes());
-        s[72..88].copy_from_slice(&slot.wrapped.key_id);
+        s[72..88].copy_from_slice(key_id);
         s[WRAPPED_AT..WRAPPED_AT + blob.len()].copy_from_slice(blob);
-        s[448..456].copy_from_slice(&slot.durable_len.to_le_bytes());
+        s[DURABLE_AT..ZONE_AT].copy_from_slice(&slot.durable_len.to_le_bytes());
+        s[ZONE_AT..ZONE_AT + zone.len()].copy_from_slice(zone);
         let tag = mac::mac(key.header_mac_key(), &[&s[..MAC_AT]]);
         s[MAC_AT..].copy_from_slice(&tag);
         (s, (slot.generation % 2) * SECTOR as u64)
@@ -133,27 +149,31 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
     let well_formed = s[..8] == *MAGIC
         && s[8] == FORMAT
         && wrapped_len <= MAX_WRAPPED
-        && u32_at(s, 48) & !FLAG_SPARSE == 0
+        && u32_at(s, 48) & !(FLAG_SPARSE | FLAG_ZONE_KEY) == 0
         && u32_at(s, 52) > 0
         && zero(10..16)
         && zero(70..72)
         && zero(88..128)
-        && zero(WRAPPED_AT + wrapped_len..448)
-        && zero(456..MAC_AT);
+        && zero(WRAPPED_AT + wrapped_len..DURABLE_AT)
+        && zero(ZONE_AT + 16..MAC_AT);
     if !well_formed {
         return None;
     }
     let slot = Slot {
         generation: u64_at(s, 32),
         sealed_len: u64_at(s, 40),
-        durable_len: u64_at(s, 448),
+        durable_len: u64_at(s, DURABLE_AT),
         sparse: u32_at(s, 48) & FLAG_SPARSE != 0,
         key_generation: u32_at(s, 52),
         seals: u64_at(s, 56),
-        wrapped: WrappedKey {
-            key_id: s[72..88].try_into().expect("sixteen bytes"),
-            material: u32_at(s, 64),
-            blob: s[WRAPPED_AT..WRAPPED_AT + wrapped_len].to_vec(),
+        envelope: Envelope {
+            zone: s[ZONE_AT..ZONE_AT + 16].try_into().expect("sixteen bytes"),
+            mode: if u32_at(s, 48) & FLAG_ZONE_KEY != 0 { WrapMode::ZoneKey } else { WrapMode::Direct },
+            wrapped: WrappedKey {
+                key_id: s[72..88].try_into().expect("sixteen bytes"),
+                material: u32_at(s, 64),
+                blob: s[WRAPPED_AT..WRAPPED_AT + wrapped_len].to_vec(),
+            },
         },
     };
     let header = Header {
@@ -194,7 +214,7 @@ pub fn claimed_file_id(bytes: &[u8]) -> Option<FileId> {
 pub fn decode(
     bytes: &[u8],
     file: &dyn Display,
-    open_key: impl Fn(&FileId, &WrappedKey) -> std::result::Result<Arc<FileKey>, keys::Error>,
+    open_key: impl Fn(&FileId, &Envelope) -> std::result::Result<Arc<FileKey>, keys::Error>,
 ) -> Result<(Header, Arc<FileKey>)> {
     match decode_after_crash(bytes, file, open_key)? {
         (header, key, false) => Ok((header, key)),
@@ -210,7 +230,7 @@ pub fn decode(
 pub fn decode_after_crash(
     bytes: &[u8],
     file: &dyn Display,
-    open_key: impl Fn(&FileId, &WrappedKey) -> std::result::Result<Arc<FileKey>, keys::Error>,
+    open_key: impl Fn(&FileId, &Envelope) -> std::result::Result<Arc<FileKey>, keys::Error>,
 ) -> Result<(Header, Arc<FileKey>, bool)> {
     if bytes.len() < HEADER_LEN as usize {
         return Err(Error::corrupt(file, format_args!("only {} bytes of header", bytes.len())));
@@ -219,11 +239,11 @@ pub fn decode_after_crash(
     let mut why = "no well-formed header";
     let mut refused: Vec<Option<keys::Error>> = Vec::new();
     for (i, slot) in slots.iter().enumerate() {
-        let wrapped = |u: &Unverified<'_>| (u.header.file_id, u.header.slot.wrapped.clone());
-        if i > 0 && wrapped(&slots[i - 1]) == wrapped(slot) {
+        let asked = |u: &Unverified<'_>| (u.header.file_id, u.header.slot.envelope.clone());
+        if i > 0 && asked(&slots[i - 1]) == asked(slot) {
             break; // and the same answer
         }
-        let key = match open_key(&slot.header.file_id, &slot.header.slot.wrapped) {
+        let key = match open_key(&slot.header.file_id, &slot.header.slot.envelope) {
             Ok(key) => key,
             Err(e) => {
                 why = "the wrapped data key is not authentic";
@@ -281,7 +301,11 @@ mod tests {
                 sparse: true,
                 key_generation: 3,
                 seals: 9,
-                wrapped: WrappedKey { key_id: [7; 16], material: 2, blob: vec![5; 100] },
+                envelope: Envelope {
+                    zone: [8; 16],
+                    mode: WrapMode::ZoneKey,
+                    wrapped: WrappedKey { key_id: [7; 16], material: 2, blob: vec![5; 100] },
+                },
             },
         }
     }
@@ -350,7 +374,7 @@ mod tests {
     fn another_key_is_corruption_and_a_missing_key_is_not() {
         let bytes = image(&[4, 5]);
         assert!(is_corrupt(decode(&bytes, &"f", |_, _| Ok(key(2)))));
-        let disabled = |_: &FileId, _: &WrappedKey| Err(KeyError::new(ErrorKind::Disabled, "disabled"));
+        let disabled = |_: &FileId, _: &Envelope| Err(KeyError::new(ErrorKind::Disabled, "disabled"));
         assert!(matches!(decode(&bytes, &"f", disabled), Err(Error::Key(_))));
     }
 
@@ -358,13 +382,13 @@ mod tests {
     /// `error`.
     fn rewrapped(break_newer: bool, error: ErrorKind) -> Result<(Header, bool)> {
         let mut newer = header(5);
-        newer.slot.wrapped.blob = vec![6; 100];
+        newer.slot.envelope.wrapped.blob = vec![6; 100];
         let mut bytes = image(&[4]);
         bytes[SECTOR..].copy_from_slice(&newer.encode(&key(1)).0);
         if break_newer {
             bytes[SECTOR + 40] ^= 1;
         }
-        let open = |_: &FileId, wrapped: &WrappedKey| match wrapped.blob[0] {
+        let open = |_: &FileId, envelope: &Envelope| match envelope.wrapped.blob[0] {
             6 => Err(KeyError::new(error, "refused")),
             _ => Ok(key(1)),
         };

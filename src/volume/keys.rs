@@ -27,6 +27,7 @@ pub(super) const SEAL_OVERHEAD: usize = NONCE_LEN + TAG_LEN;
 /// The keys of a mounted volume, expanded. Shared by every thread.
 pub struct VolumeKeys {
     pub(super) volume: VolumeId,
+    pub(super) config: Key,
     pub(super) names: AeadKey,
     pub(super) records: AeadKey,
     pub(super) targets: AeadKey,
@@ -40,6 +41,7 @@ impl VolumeKeys {
         let expand = |context| AeadKey::new(Cipher::Aes256GcmSiv, &kdf::subkey(context, volume_key));
         VolumeKeys {
             volume,
+            config: config_key(volume_key),
             names: expand("kmsfs v1 volume names"),
             records: expand("kmsfs v1 volume directory records"),
             targets: expand("kmsfs v1 volume symlink targets"),

@@ -3,7 +3,7 @@
 //! Opening is one fixed order: config, volume key, MAC, lock, journal, recovery. Nothing of the volume is
 //! believed before the config's MAC holds, and nothing is served before a crash is made good.
 
-use super::config::{CONFIG, Config, Settings};
+use super::config::{CONFIG, CmkPlace, Config, Settings};
 use super::dirrec::{RECORD, Record};
 use super::journal::{Journal, Opened, State};
 use super::keys::{VolumeKeys, journal_key};
@@ -14,7 +14,9 @@ use super::replay::{ReplayReport, replay};
 use super::store::FileStore;
 use super::{Error, Result};
 use crate::crypto::{Cipher, Key, random};
-use crate::keys::{CacheLimits, Context, KeyProvider, Keyring, Purpose};
+use crate::keys::{
+    CacheLimits, Cmk, Context, ErrorKind, KeyProvider, Keyring, NO_ZONE, Purpose, Sources, WrapMode, Zone,
+};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -90,9 +92,17 @@ impl Volume {
         let root = open_root(dir)?;
         let info = provider.resolve(cmk)?;
         let volume_id = random::array::<16>();
-        let context = Context { volume: volume_id, purpose: Purpose::Volume };
-        let (volume_key, wrapped) = provider.generate(&info.arn, &context)?;
-        let settings = Settings { volume_id, cipher, kms: kms.to_owned(), cmk: info.arn, wrapped };
+        let (volume_key, wrapped) = provider.generate(&info.arn, &volume_context(volume_id))?;
+        let settings = Settings {
+            volume_id,
+            cipher,
+            wrap: WrapMode::Direct,
+            kms: kms.to_owned(),
+            cmk: info.arn,
+            wrapped,
+            former: Vec::new(),
+            zones: Vec::new(),
+        };
         let made = lay_out(&lower, &root, settings, &volume_key);
         match &made {
             // What was there before, another process is making just now.
@@ -116,31 +126,27 @@ impl Volume {
         Ok(there.into_iter().next())
     }
 
-    /// Opens the volume in `dir`, through the calls of `lower`, with keys from `provider`.
+    /// Opens the volume in `dir`, through the calls of `lower`, with keys from `sources`.
     ///
     /// # Errors
     /// [`Error::Volume`] if there is none, or it is of a newer format; [`Error::InUse`] if another process has
     /// it open; [`Error::Corrupt`] if its config, journal or records were altered; key errors; those of the
     /// lower filesystem.
-    pub fn open(
-        lower: Arc<dyn Lower>,
-        dir: &Path,
-        provider: Arc<dyn KeyProvider>,
-        options: Options,
-    ) -> Result<Volume> {
+    pub fn open(lower: Arc<dyn Lower>, dir: &Path, sources: Sources, options: Options) -> Result<Volume> {
         let root = open_root(dir)?;
         let unverified = Config::read(&*lower, &root)?;
-        let context = Context { volume: *unverified.volume_id(), purpose: Purpose::Volume };
-        let volume_key = match provider.unwrap_key(unverified.wrapped(), &context) {
-            Err(e) if e.kind() == crate::keys::ErrorKind::Invalid => {
-                return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
-            }
-            other => other?,
-        };
+        let provider = sources.get(unverified.kms())?;
+        let volume_key =
+            match provider.unwrap_key(unverified.wrapped(), &volume_context(*unverified.volume_id())) {
+                Err(e) if e.kind() == ErrorKind::Invalid => {
+                    return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
+                }
+                other => other?,
+            };
         let config = unverified.verify(&volume_key)?;
         let keys = VolumeKeys::new(&volume_key, *config.volume_id());
-        let cmk = config.cmk().to_owned();
-        let keyring = Keyring::new(provider, cmk, *config.volume_id(), config.cipher(), options.cache);
+        let zones = zones(config.settings(), &sources)?;
+        let keyring = Keyring::new(sources, zones, *config.volume_id(), config.cipher(), options.cache);
         let keyring = Arc::new(keyring);
         let power = options.durability == Durability::Power;
         let (journal, recovered) = open_journal(&lower, &root, journal_key(&volume_key), &keyring, power)?;
@@ -148,6 +154,39 @@ impl Volume {
         store.start_background()?;
         Ok(Volume { lower, root, config, keys, keyring, store, recovered })
     }
+}
+
+fn volume_context(volume: [u8; 16]) -> Context<'static> {
+    Context { volume, zone: None, purpose: Purpose::Volume }
+}
+
+/// The zones of a config, the volume's own first.
+///
+/// # Errors
+/// A KMS is not among `sources`.
+pub(super) fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>> {
+    let cmk = |place: &CmkPlace| -> Result<Cmk> {
+        let provider = Arc::clone(sources.get(&place.kms)?);
+        Ok(Cmk { provider, arn: place.arn.clone(), id: place.id })
+    };
+    let former = |places: &[CmkPlace]| places.iter().map(cmk).collect::<Result<Vec<_>>>();
+    let mut zones = vec![Zone {
+        id: NO_ZONE,
+        name: None,
+        cmk: cmk(&settings.cmk_place())?,
+        former: former(&settings.former)?,
+        wrap: settings.wrap,
+    }];
+    for zone in &settings.zones {
+        zones.push(Zone {
+            id: zone.id,
+            name: Some(zone.name.clone()),
+            cmk: cmk(&zone.cmk)?,
+            former: former(&zone.former)?,
+            wrap: zone.wrap,
+        });
+    }
+    Ok(zones)
 }
 
 /// Writes all that makes an empty directory a volume, the config last.

@@ -17,8 +17,7 @@ use super::store::new_header;
 use super::tags::{TagCache, TagFile};
 use super::tree::{self, Found};
 use super::{Error, Result};
-use crate::keys::FileKey;
-use crate::keys::Keyring;
+use crate::keys::{FileKey, Keyring, NO_ZONE};
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -112,7 +111,7 @@ impl Recovery<'_> {
             report.emptied += 1;
             return self.empty(&fd);
         }
-        let open_key = |id: &_, wrapped: &_| self.keyring.open(id, wrapped);
+        let open_key = |id: &_, envelope: &_| self.keyring.open(id, envelope);
         let opened = header::decode_after_crash(&page0[..n], &path.display(), open_key);
         let (header, key, torn) = match opened {
             Ok(opened) => opened,
@@ -137,7 +136,7 @@ impl Recovery<'_> {
     }
 
     fn empty(&self, fd: &Fd) -> Result<()> {
-        let (header, key) = new_header(self.keyring)?;
+        let (header, key) = new_header(self.keyring, &NO_ZONE)?;
         let mut bytes = [0; super::geometry::HEADER_LEN as usize];
         let (sector, at) = header.encode(&key);
         bytes[at as usize..at as usize + sector.len()].copy_from_slice(&sector);

@@ -2,14 +2,13 @@
 
 use super::file::{AnnouncedFiles, File, FileKeyId};
 use super::geometry::plain_len_floor;
-use super::header::{self, FileId, Header, Slot};
+use super::header::{self, Header, Slot};
 use super::journal::Journal;
 use super::lower::{Fd, Lower, descriptors};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
-use crate::crypto::random;
-use crate::keys::Keyring;
+use crate::keys::{Keyring, ZoneId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
@@ -109,13 +108,13 @@ impl FileStore {
         &self.0.journal
     }
 
-    /// Gives the lower file of inode `id`, just created and empty, a data key and a header; counts a handle.
+    /// Gives the lower file of inode `id`, just created and empty, a data key of `zone` and a header; counts a handle.
     ///
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
-    pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>) -> Result<Arc<File>> {
+    pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>, zone: &ZoneId) -> Result<Arc<File>> {
         let seen = self.0.key_epoch.load(Ordering::Acquire);
-        let (header, key) = new_header(&self.0.keyring)?;
+        let (header, key) = new_header(&self.0.keyring, zone)?;
         let data_key = Arc::clone(&key);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
@@ -242,19 +241,9 @@ impl std::fmt::Display for Lazy<'_> {
     }
 }
 
-/// The header of a new file, with a data key of its own.
-pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::FileKey>)> {
-    let mut file_id: FileId = [0; 16];
-    random::fill(&mut file_id);
-    let (key, wrapped) = keyring.create(&file_id)?;
-    if wrapped.blob.len() > header::MAX_WRAPPED {
-        let why = format!(
-            "the KMS wrapped a data key into {} bytes; a header holds {}",
-            wrapped.blob.len(),
-            header::MAX_WRAPPED
-        );
-        return Err(crate::keys::Error::new(crate::keys::ErrorKind::Unsuitable, why).into());
-    }
+/// The header of a new file in `zone`, with a data key of its own.
+pub(super) fn new_header(keyring: &Keyring, zone: &ZoneId) -> Result<(Header, Arc<crate::keys::FileKey>)> {
+    let (file_id, key, envelope) = keyring.create(zone)?;
     let slot = Slot {
         generation: header::FIRST_GENERATION,
         sealed_len: 0,
@@ -262,7 +251,7 @@ pub(super) fn new_header(keyring: &Keyring) -> Result<(Header, Arc<crate::keys::
         sparse: false,
         key_generation: 1,
         seals: 0,
-        wrapped,
+        envelope,
     };
     Ok((Header { file_id, cipher: keyring.cipher(), slot }, key))
 }

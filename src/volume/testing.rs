@@ -8,7 +8,9 @@ use super::replay::replay;
 use super::store::FileStore;
 use super::{PathHint, Result};
 use crate::crypto::{AeadKey, Cipher, Key};
-use crate::keys::{self, CacheLimits, Context, KeyProvider, Keyring, WrappedKey};
+use crate::keys::{
+    self, CacheLimits, Cmk, Context, KeyProvider, Keyring, NO_ZONE, Sources, WrapMode, WrappedKey, Zone,
+};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,22 +35,41 @@ impl Switch {
         if off { Err(keys::Error::new(keys::ErrorKind::Disabled, "the key is disabled")) } else { Ok(()) }
     }
 
-    fn aad(context: &Context) -> Vec<u8> {
+    fn aad(context: &Context<'_>) -> Vec<u8> {
         format!("{context:?}").into_bytes()
     }
 }
 
 impl KeyProvider for Switch {
-    fn generate(&self, _: &str, context: &Context) -> std::result::Result<(Key, WrappedKey), keys::Error> {
+    fn generate(
+        &self,
+        _: &str,
+        context: &Context<'_>,
+    ) -> std::result::Result<(Key, WrappedKey), keys::Error> {
         self.allowed()?;
         let key = Key::random();
+        let wrapped = self.wrap("", &key, context)?;
+        Ok((key, wrapped))
+    }
+
+    fn wrap(
+        &self,
+        _: &str,
+        key: &Key,
+        context: &Context<'_>,
+    ) -> std::result::Result<WrappedKey, keys::Error> {
+        self.allowed()?;
         let mut blob = key.expose().to_vec();
         let tag = self.wrapping.seal_in_place(&[0; 12], &Switch::aad(context), &mut blob);
         blob.extend(tag);
-        Ok((key, WrappedKey { key_id: [1; 16], material: 1, blob }))
+        Ok(WrappedKey { key_id: [1; 16], material: 1, blob })
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> std::result::Result<Key, keys::Error> {
+    fn unwrap_key(
+        &self,
+        wrapped: &WrappedKey,
+        context: &Context<'_>,
+    ) -> std::result::Result<Key, keys::Error> {
         self.allowed()?;
         let invalid = || keys::Error::new(keys::ErrorKind::Invalid, "not a wrapped key of this KMS");
         let (sealed, tag) = wrapped.blob.split_last_chunk::<16>().ok_or_else(invalid)?;
@@ -130,9 +151,11 @@ impl Scratch {
         journal.begin_session()?;
         replay(&*lower, &root, records)?;
         let provider: Arc<dyn KeyProvider> = Arc::clone(&self.switch) as _;
+        let sources = Sources::one("switch:", Arc::clone(&provider));
+        let cmk = Cmk { provider, arn: "the-key".into(), id: [1; 16] };
+        let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct };
         let limits = CacheLimits::default();
-        let keyring =
-            Arc::new(Keyring::new(provider, "the-key".into(), [9; 16], Cipher::Aes256GcmSiv, limits));
+        let keyring = Arc::new(Keyring::new(sources, vec![zone], [9; 16], Cipher::Aes256GcmSiv, limits));
         let mut recovered = None;
         if previous.mounted {
             let recovery = Recovery { lower: &*lower, root: &root, keyring: &keyring, began: previous.began };
@@ -152,7 +175,9 @@ impl Session {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let fd = self.lower.open(&self.root, OsStr::new(name), flags, 0o600).expect("a new lower file");
         let stat = self.lower.fstat(&fd).expect("its inode number");
-        self.store.create((stat.dev, stat.ino), fd, Arc::new(Fixed(name.into()))).expect("a new file")
+        self.store
+            .create((stat.dev, stat.ino), fd, Arc::new(Fixed(name.into())), &NO_ZONE)
+            .expect("a new file")
     }
 
     pub fn open(&self, name: &str) -> Result<Arc<File>> {

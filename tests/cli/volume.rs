@@ -13,7 +13,7 @@ use std::{
 use kmsfs::{
     crypto::SecretBytes,
     fs::{Backing, Caller, Filesystem, Ino, ROOT},
-    keys::LocalProvider,
+    keys::{LocalProvider, Sources},
     kms::{self, Kms, keystore::Unlock},
     volume::{self, Volume, lower::SystemLower},
 };
@@ -87,9 +87,9 @@ impl Filled {
         home.ok(&["init", &lower]);
         let secret = Unlock::Passphrase(SecretBytes::from(PASSPHRASE.to_owned()));
         let kms = Kms::open(home.keystore(), &secret, kms::Options::default()).unwrap();
-        let provider = Arc::new(LocalProvider::new(Arc::new(kms)));
+        let sources = Sources::one("local:", Arc::new(LocalProvider::new(Arc::new(kms))));
         let options = volume::Options::default();
-        let volume = Volume::open(Arc::new(SystemLower), Path::new(&lower), provider, options).unwrap();
+        let volume = Volume::open(Arc::new(SystemLower), Path::new(&lower), sources, options).unwrap();
         let Volume { lower: calls, root, keys, store, .. } = volume;
         let filesystem = Filesystem::new(Backing { lower: calls, root, keys, store }).unwrap();
         let numbers = fill(&filesystem);

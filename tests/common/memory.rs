@@ -4,7 +4,7 @@
 
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
-use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, Sources, WrappedKey};
 use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
 use kmsfs::volume::lower::{Lower, SystemLower};
 use kmsfs::volume::{Durability, Options, Volume};
@@ -19,21 +19,26 @@ impl OneKey {
         OneKey(AeadKey::new(Cipher::Aes256GcmSiv, &Key::from_bytes(&mut [7; 32])))
     }
 
-    fn aad(context: &Context) -> Vec<u8> {
+    fn aad(context: &Context<'_>) -> Vec<u8> {
         format!("{context:?}").into_bytes()
     }
 }
 
 impl KeyProvider for OneKey {
-    fn generate(&self, _: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
+    fn generate(&self, cmk: &str, context: &Context<'_>) -> Result<(Key, WrappedKey), Error> {
         let key = Key::random();
+        let wrapped = self.wrap(cmk, &key, context)?;
+        Ok((key, wrapped))
+    }
+
+    fn wrap(&self, _: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
         let mut blob = key.expose().to_vec();
         let tag = self.0.seal_in_place(&[0; 12], &OneKey::aad(context), &mut blob);
         blob.extend(tag);
-        Ok((key, WrappedKey { key_id: [1; 16], material: 1, blob }))
+        Ok(WrappedKey { key_id: [1; 16], material: 1, blob })
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error> {
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
         let invalid = || Error::new(ErrorKind::Invalid, "not a wrapped key of this KMS");
         let (sealed, tag) = wrapped.blob.split_last_chunk::<16>().ok_or_else(invalid)?;
         let mut key: [u8; 32] = sealed.try_into().map_err(|_| invalid())?;
@@ -104,5 +109,6 @@ pub fn open_volume(
     lower: Arc<dyn Lower>,
     durability: Durability,
 ) -> kmsfs::volume::Result<Volume> {
-    Volume::open(lower, dir, Arc::new(OneKey::new()), Options { durability, ..Options::default() })
+    let sources = Sources::one("local:", Arc::new(OneKey::new()));
+    Volume::open(lower, dir, sources, Options { durability, ..Options::default() })
 }

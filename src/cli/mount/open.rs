@@ -7,7 +7,7 @@ use super::request::Request;
 use crate::cli::{Exit, Failure, access};
 use crate::fs::{Backing, Filesystem};
 use crate::fuse::control::{self, Figures};
-use crate::keys::{CacheLimits, Keyring, Watch};
+use crate::keys::{CacheLimits, Keyring, NO_ZONE, Watch};
 use crate::volume::lower::SystemLower;
 use crate::volume::store::FileStore;
 use crate::volume::{self, Options, Volume};
@@ -33,18 +33,18 @@ impl OpenVolume {
 /// Opens what `request` names.
 pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
     access::volume_exists(&request.lower)?;
-    let provider = request.kms.open_for(&request.lower, &request.global, &request.unlock)?;
+    let sources = request.kms.open_for(&request.lower, &request.global, &request.unlock)?;
     let durability = match request.durability {
         Durability::Power => volume::Durability::Power,
         Durability::Process => volume::Durability::Process,
     };
     let options = Options { durability, cache: CacheLimits::default() };
-    let volume = Volume::open(Arc::new(SystemLower), &request.lower, provider, options)?;
+    let volume = Volume::open(Arc::new(SystemLower), &request.lower, sources, options)?;
     let about = control::Volume {
         id: volume.config.volume_id().iter().map(|b| format!("{b:02x}")).collect(),
         cipher: volume.config.cipher().to_string(),
         cmk: volume.config.cmk().to_owned(),
-        kms: volume.keyring.provider().description(),
+        kms: volume.keyring.zone(&NO_ZONE).map_err(volume::Error::from)?.cmk.provider.description(),
         durability: match durability {
             volume::Durability::Power => "power".to_owned(),
             volume::Durability::Process => "process".to_owned(),

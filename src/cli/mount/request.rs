@@ -31,8 +31,12 @@ impl Request {
         let mut args = args.clone();
         let mut global = global.clone();
         let mut options = Options::parse(&args.options);
+        let kms_named = !args.kms.kms.is_empty();
         for (name, value) in std::mem::take(&mut options.other) {
-            apply(&mut args, &mut global, &name, value.as_deref())?;
+            match name.as_str() {
+                "kms" if kms_named => {}
+                _ => apply(&mut args, &mut global, &name, value.as_deref())?,
+            }
         }
         if args.threads == Some(0) {
             return Err(usage("threads: at least one is needed"));
@@ -76,7 +80,7 @@ fn apply(args: &mut Args, global: &mut Global, name: &str, value: Option<&str>) 
         "keystore" => keep(&mut global.keystore, Location::parse(needed()?)?),
         "kms" => {
             let kms = needed()?.parse().map_err(|what| usage(format_args!("-o kms: {what}")))?;
-            keep(&mut args.kms.kms, kms);
+            args.kms.kms.push(kms);
         }
         "log_file" => keep(&mut args.log_file, needed()?.into()),
         "passphrase_file" | "key_file" => {

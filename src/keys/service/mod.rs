@@ -98,6 +98,13 @@ struct DataKey<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Encrypted<'a> {
+    #[serde(borrow)]
+    ciphertext_blob: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Described {
     key_metadata: Metadata,
 }
@@ -113,19 +120,25 @@ struct Metadata {
 }
 
 impl KeyProvider for ServiceProvider {
-    fn generate(&self, cmk: &str, context: &Context) -> Result<(Key, WrappedKey), Error> {
+    fn generate(&self, cmk: &str, context: &Context<'_>) -> Result<(Key, WrappedKey), Error> {
         let body = json!({
             "KeyId": cmk, "NumberOfBytes": KEY_LEN, "EncryptionContext": encryption_context(context),
         });
         let answer = self.client.call("TrentService.GenerateDataKey", &body)?;
         let made: DataKey<'_> = parse(&answer)?;
-        let blob = STANDARD.decode(made.ciphertext_blob.as_bytes()).map_err(|_| nonsense())?;
-        let header = BlobHeader::parse(&blob)?;
-        let wrapped = WrappedKey { key_id: *header.key.as_bytes(), material: header.material, blob };
-        Ok((key(&made.plaintext)?, wrapped))
+        Ok((key(&made.plaintext)?, wrapped(&made.ciphertext_blob)?))
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context) -> Result<Key, Error> {
+    fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
+        let plaintext = Zeroizing::new(STANDARD.encode(key.expose()));
+        let body = json!({
+            "KeyId": cmk, "Plaintext": *plaintext, "EncryptionContext": encryption_context(context),
+        });
+        let answer = self.client.call("TrentService.Encrypt", &body)?;
+        wrapped(&parse::<Encrypted<'_>>(&answer)?.ciphertext_blob)
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
         let header = BlobHeader::parse(&wrapped.blob)?;
         if (header.key.as_bytes(), header.material) != (&wrapped.key_id, wrapped.material) {
             return Err(Error::new(
@@ -204,7 +217,7 @@ fn generation(client: &Client) -> Result<i64, Error> {
     Ok(parse::<Generation>(&client.call("Kmsfs.Status", &json!({}))?)?.generation)
 }
 
-fn encryption_context(context: &Context) -> serde_json::Value {
+fn encryption_context(context: &Context<'_>) -> serde_json::Value {
     let context = context.to_encryption_context();
     let pairs = context.pairs().map(|(name, value)| (name.to_owned(), serde_json::Value::from(value)));
     pairs.collect()
@@ -212,6 +225,13 @@ fn encryption_context(context: &Context) -> serde_json::Value {
 
 fn parse<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(answer).map_err(|_| nonsense())
+}
+
+/// The wrapped key that an answer holds.
+fn wrapped(blob: &str) -> Result<WrappedKey, Error> {
+    let blob = STANDARD.decode(blob).map_err(|_| nonsense())?;
+    let header = BlobHeader::parse(&blob)?;
+    Ok(WrappedKey { key_id: *header.key.as_bytes(), material: header.material, blob })
 }
 
 /// The data key that an answer holds.

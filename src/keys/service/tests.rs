@@ -171,7 +171,7 @@ fn an_answer_is_not_waited_for_without_end() {
 
 #[test]
 fn what_the_service_unwraps_must_be_a_data_key() {
-    let context = Context { volume: [1; 16], purpose: Purpose::File([2; 16]) };
+    let context = Context { volume: [1; 16], zone: None, purpose: Purpose::File([2; 16]) };
     for (plaintext, good) in [([7; 32].as_slice(), true), (&[7; 31], false), (&[7; 33], false), (&[], false)]
     {
         let body = json!({ "Plaintext": STANDARD.encode(plaintext) }).to_string();

@@ -17,12 +17,36 @@ fn settings() -> Settings {
         cipher: Cipher::ChaCha20Poly1305,
         kms: "local:".to_owned(),
         cmk: "arn:aws:kms:local:000000000000:key/8f1d6c3e-0000-4000-8000-000000000001".to_owned(),
+        wrap: WrapMode::Direct,
         wrapped: WrappedKey { key_id: [0xab; 16], material: 3, blob: vec![0xcd; 130] },
+        former: Vec::new(),
+        zones: Vec::new(),
+    }
+}
+
+fn place(n: u8) -> CmkPlace {
+    CmkPlace { kms: format!("unix:/{n}"), arn: format!("arn:{n}"), id: [n; 16] }
+}
+
+/// Settings with everything there can be.
+fn zoned() -> Settings {
+    let zone = |n: u8| ZoneSettings {
+        id: [n; 16],
+        name: format!("zone {n}"),
+        cmk: place(n),
+        wrap: WrapMode::ZoneKey,
+        former: vec![place(n + 1), place(n + 2)],
+    };
+    Settings {
+        wrap: WrapMode::ZoneKey,
+        former: vec![place(1)],
+        zones: vec![zone(10), zone(20)],
+        ..settings()
     }
 }
 
 fn text() -> String {
-    encode(&settings(), &key(1))
+    encode(&settings(), &config_key(&key(1)))
 }
 
 fn dir() -> (tempfile::TempDir, Fd) {
@@ -61,7 +85,7 @@ fn a_config_is_read_as_it_was_made() {
     assert_eq!(config, made);
     assert_eq!(config.volume_id(), &settings().volume_id);
     assert_eq!((config.kms(), config.cmk()), ("local:", settings().cmk.as_str()));
-    assert_eq!((config.cipher(), config.wrap()), (Cipher::ChaCha20Poly1305, "direct"));
+    assert_eq!((config.cipher(), config.settings().wrap), (Cipher::ChaCha20Poly1305, WrapMode::Direct));
     assert_eq!(config.wrapped(), &settings().wrapped);
 }
 
@@ -79,11 +103,18 @@ fn a_second_config_is_refused_and_the_first_untouched() {
 #[test]
 fn settings_that_could_not_be_read_back_are_refused() {
     let (dir, root) = dir();
-    let cases: [fn(&mut Settings); 4] = [
+    let cases: [fn(&mut Settings); 9] = [
         |s| s.kms.clear(),
         |s| s.cmk = "x".repeat(TEXT_MAX + 1),
         |s| s.cmk = "arn\nx".to_owned(),
         |s| s.wrapped.blob = vec![0; MAX_WRAPPED + 1],
+        |s| s.former = vec![place(1); LIST_MAX + 1],
+        |s| s.zones = vec![ZoneSettings { id: NO_ZONE, ..zoned().zones[0].clone() }],
+        |s| {
+            s.zones = vec![zoned().zones[0].clone(), ZoneSettings { id: [9; 16], ..zoned().zones[0].clone() }]
+        },
+        |s| s.zones = vec![ZoneSettings { name: "x".repeat(ZONE_NAME_MAX + 1), ..zoned().zones[0].clone() }],
+        |s| s.zones = vec![ZoneSettings { name: "a\nb".into(), ..zoned().zones[0].clone() }],
     ];
     for (i, spoil) in cases.into_iter().enumerate() {
         let mut bad = settings();
@@ -100,9 +131,62 @@ fn the_longest_config_that_is_made_is_read() {
     // A backslash is two bytes of JSON.
     (long.kms, long.cmk) = ("\\".repeat(TEXT_MAX), "\\".repeat(TEXT_MAX));
     long.wrapped.blob = vec![7; MAX_WRAPPED];
-    let text = encode(&long, &key(1));
+    let full = ZoneSettings { name: "\\".repeat(ZONE_NAME_MAX), ..zoned().zones[0].clone() };
+    long.zones = (1..=LIST_MAX as u32)
+        .map(|n| {
+            let (mut id, mut zone) = ([0; 16], full.clone());
+            id[..4].copy_from_slice(&n.to_le_bytes());
+            zone.name.replace_range(..4, &format!("{n:04}"));
+            ZoneSettings { id, ..zone }
+        })
+        .collect();
+    let text = encode(&long, &config_key(&key(1)));
     assert!(text.len() <= CONFIG_MAX);
     assert_eq!(decode(text.as_bytes()).unwrap().verify(&key(1)).unwrap(), Config(long));
+}
+
+#[test]
+fn zones_and_former_cmks_are_read_as_they_were_written_and_none_may_be_changed() {
+    let text = encode(&zoned(), &config_key(&key(1)));
+    assert_eq!(decode(text.as_bytes()).unwrap().verify(&key(1)).unwrap(), Config(zoned()));
+    assert_eq!(zoned().sources().len(), 8, "{:?}", zoned().sources());
+    let edits = [
+        ("zone 10", "zone 11"),
+        ("unix:/10", "unix:/11"),
+        ("arn:22", "arn:23"),
+        ("01010101010101010101010101010101", "02010101010101010101010101010101"),
+        ("\"wrap\": \"zone-key\"", "\"wrap\": \"direct\""),
+    ];
+    for (from, to) in edits {
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text, "{from:?} is not in the config");
+        let refused = decode(edited.as_bytes()).and_then(|config| config.verify(&key(1)));
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{from} -> {to}");
+    }
+    // What the features say must fit the rest.
+    for (settings, from, to) in [(zoned(), "\"zones\"\n", "\n"), (settings(), "[]", "[\"zones\"]")] {
+        let text = encode(&settings, &config_key(&key(1)));
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text, "{from:?} is not in the config");
+        assert!(matches!(decode(edited.as_bytes()), Err(Error::Corrupt { .. })), "{edited}");
+    }
+}
+
+#[test]
+fn a_config_is_replaced_as_a_whole_and_only_by_one_of_the_same_volume() {
+    let (dir, root) = dir();
+    let made = create(&root).unwrap();
+    let sealer = VolumeKeys::new(&key(1), settings().volume_id);
+    let other = Settings { volume_id: [1; 16], ..zoned() };
+    assert!(matches!(made.replace(&SystemLower, &root, other, &sealer), Err(Error::Volume(_))));
+    let bad = Settings { kms: String::new(), ..zoned() };
+    assert!(matches!(made.replace(&SystemLower, &root, bad, &sealer), Err(Error::Volume(_))));
+    assert_eq!(Config::read(&SystemLower, &root).unwrap().verify(&key(1)).unwrap(), made);
+
+    let replaced = made.replace(&SystemLower, &root, zoned(), &sealer).unwrap();
+    assert_eq!(replaced.settings(), &zoned());
+    assert_eq!(Config::read(&SystemLower, &root).unwrap().verify(&key(1)).unwrap(), replaced);
+    assert_eq!(names(&dir), [CONFIG], "nothing is left behind");
 }
 
 #[test]
@@ -172,7 +256,7 @@ fn what_a_newer_program_wrote_is_named() {
         (refusal("\"format\": 1", "\"format\": 2"), "format 2"),
         (refusal("\"format\": 1", "\"format\": 2, \"surprise\": {}"), "format 2"),
         (refusal("\"features\": []", "\"features\": [\"tree\"], \"root\": \"00\""), "feature \"tree\""),
-        (refusal("\"direct\"", "\"zone-key\""), "wrap mode \"zone-key\""),
+        (refusal("\"direct\"", "\"threshold\""), "wrap mode \"threshold\""),
         (refusal("chacha20-poly1305", "rot13"), "unknown cipher \"rot13\""),
     ];
     for (error, what) in cases {
@@ -216,8 +300,8 @@ proptest! {
         blob in proptest::collection::vec(any::<u8>(), 1..=MAX_WRAPPED), cipher in 0usize..3,
     ) {
         let wrapped = WrappedKey { key_id, material, blob };
-        let settings = Settings { volume_id, cipher: Cipher::ALL[cipher], kms, cmk, wrapped };
-        let text = encode(&settings, &key(1));
+        let settings = Settings { volume_id, cipher: Cipher::ALL[cipher], kms, cmk, wrapped, ..settings() };
+        let text = encode(&settings, &config_key(&key(1)));
         prop_assert_eq!(decode(text.as_bytes()).unwrap().verify(&key(1)).unwrap(), Config(settings));
     }
 

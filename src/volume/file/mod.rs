@@ -293,8 +293,8 @@ impl File {
         }
         loop {
             let seen = self.store.key_epoch.load(Ordering::Acquire);
-            let wrapped = self.inner.lock().slot.wrapped.clone();
-            let key = self.store.keyring.open(&self.file_id, &wrapped)?;
+            let envelope = self.inner.lock().slot.envelope.clone();
+            let key = self.store.keyring.open(&self.file_id, &envelope)?;
             let mut state = self.data_key.lock();
             // A key that was asked for before all keys were taken away must not come back after it.
             if self.store.key_epoch.load(Ordering::Acquire) != seen {
