@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Exit, Failure, Global, access, output, show};
 use crate::{
     fuse::{control, mountinfo},
+    keys::WrapMode,
     kms::KeyId,
     volume::{
         check::measure,
@@ -137,7 +138,7 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
         return output::json(&json!({
             "lower": place.volume, "mounted": place.mounted, "volume": show::hex(&claimed.volume_id),
             "format": config::FORMAT, "cipher": claimed.cipher.to_string(), "kms": claimed.kms,
-            "cmk": claimed.cmk, "material": claimed.wrapped.material, "files": extent.files,
+            "cmk": claimed.cmk, "wrap": claimed.wrap.to_string(), "material": claimed.wrapped.material, "files": extent.files,
             "bytes": extent.bytes,
         }));
     }
@@ -152,10 +153,19 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
         ("Cipher", claimed.cipher.to_string()),
         ("KMS", claimed.kms.clone()),
         ("CMK", claimed.cmk.clone()),
+        ("Data keys", wrapped_by(claimed.wrap).to_owned()),
         ("Key material", format!("version {}", claimed.wrapped.material)),
         ("Files", extent.files.to_string()),
         ("Plaintext", show::size(extent.bytes)),
     ])
+}
+
+/// A wrap mode, for people.
+fn wrapped_by(mode: WrapMode) -> &'static str {
+    match mode {
+        WrapMode::Direct => "wrapped by the CMK itself",
+        WrapMode::ZoneKey => "wrapped by zone keys, which the CMK wraps",
+    }
 }
 
 /// A file's CMK: as its volume names it, or else by its id alone, which is all that the file knows.
@@ -183,7 +193,7 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
         return output::json(&json!({
             "path": path.display().to_string(), "lower": lower.display().to_string(), "volume": place.volume,
             "file": show::hex(&file_id), "cipher": cipher.to_string(), "cmk": cmk,
-            "material": slot.envelope.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
+            "wrap": slot.envelope.mode.to_string(), "material": slot.envelope.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
             "lower_bytes": stat.size(), "disk_bytes": stat.blocks() * 512, "sparse": slot.sparse,
             "block_key_generation": slot.key_generation,
         }));
@@ -199,6 +209,7 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
         ("File id", show::hex(&file_id)),
         ("Cipher", cipher.to_string()),
         ("CMK", cmk),
+        ("Data key", wrapped_by(slot.envelope.mode).to_owned()),
         ("Key material", format!("version {}", slot.envelope.wrapped.material)),
         ("Block key", format!("generation {}", slot.key_generation)),
         ("Size", show::size(size)),

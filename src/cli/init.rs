@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     crypto::Cipher,
-    keys::{KeyProvider, LocalProvider},
+    keys::{KeyProvider, LocalProvider, WrapMode},
     kms::{self, DEFAULT_ALIAS},
     volume::{self, Volume, config::CONFIG},
 };
@@ -47,6 +47,10 @@ pub struct Args {
     /// The cipher of file contents
     #[arg(long, default_value = "aes-256-gcm-siv", value_parser = str::parse::<Cipher>)]
     cipher: Cipher,
+    /// What wraps the keys of files: the CMK itself (direct), or keys between it and them, so that one call to the KMS
+    /// serves many files (zone-key) [default: zone-key where the KMS is behind a network, else direct]
+    #[arg(long, value_name = "MODE", value_parser = str::parse::<WrapMode>)]
+    wrap: Option<WrapMode>,
     #[command(flatten)]
     kms: KmsArgs,
     #[command(flatten)]
@@ -75,12 +79,12 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Kms::Service(place) => Box::new(provider::service(place.clone())?),
     };
     make_directory(&args.lower)?;
-    let config = Volume::create(&args.lower, &*provider, &kms.to_string(), &args.key, args.cipher)
+    let config = Volume::create(&args.lower, &*provider, &kms.to_string(), &args.key, args.cipher, args.wrap)
         .map_err(|err| Failure::from(err).context(args.lower.display()))?;
     if global.json {
         return output::json(&json!({
             "lower": args.lower, "volume": show::hex(config.volume_id()), "cipher": config.cipher().to_string(),
-            "cmk": config.cmk(), "kms": provider.description(),
+            "cmk": config.cmk(), "kms": provider.description(), "wrap": config.settings().wrap.to_string(),
         }));
     }
     let named = match &kms {

@@ -6,6 +6,7 @@ mod relay;
 mod request;
 
 use std::ffi::OsStr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -34,7 +35,7 @@ Mount options (-o, also in fstab):
   nonempty               mount over a directory with entries
   fsname=TEXT            the source shown in the table of mounts, in place of LOWER
   kms=URL, keystore=FILE, passphrase_file=FILE, key_file=FILE, log_file=FILE,
-  durability=HOW, threads=N
+  durability=HOW, threads=N, key_age=SECONDS, keys=N
                          the options of the same names
 A backslash protects a comma in a value.
 
@@ -65,6 +66,13 @@ pub struct Args {
     /// Threads that serve requests [default: twice the processors, at least 4]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// How long a file's key serves before the KMS is asked again; where the KMS tells of changes, one that concerns
+    /// it ends it within a second [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub key_age: Option<u64>,
+    /// Keys of files held in memory [default: 16384]
+    #[arg(long, value_name = "N")]
+    pub keys: Option<NonZeroUsize>,
     /// Where the volume's key is.
     #[command(flatten)]
     pub kms: KmsArgs,

@@ -9,8 +9,9 @@
 //! A generation ends when its random nonces are used up; old blocks keep the generation they were
 //! written in.
 
-use crate::crypto::{AeadKey, Cipher, Key, kdf};
+use crate::crypto::{AeadKey, Cipher, Key, NONCE_LEN, TAG_LEN, kdf};
 use parking_lot::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How many generations' block keys are kept expanded. A file rarely has more than one.
@@ -22,6 +23,8 @@ pub struct FileKey {
     cipher: Cipher,
     dek: Key,
     header: Key,
+    /// Bytes sealed under the keys of an epoch; see [`zone_key`](super::zone_key).
+    sealed: Option<Arc<AtomicU64>>,
     xattrs: OnceLock<AeadKey>,
     /// The most recently expanded last.
     blocks: RwLock<Vec<(u32, Arc<AeadKey>)>>,
@@ -31,7 +34,27 @@ impl FileKey {
     /// The keys that come of a data key; `cipher` is for blocks.
     pub fn new(cipher: Cipher, dek: Key) -> FileKey {
         let header = kdf::subkey("kmsfs v1 file header", &dek);
-        FileKey { cipher, dek, header, xattrs: OnceLock::new(), blocks: RwLock::default() }
+        FileKey { cipher, dek, header, sealed: None, xattrs: OnceLock::new(), blocks: RwLock::default() }
+    }
+
+    /// The same; what is sealed with it counts in `sealed`, in bytes of plaintext.
+    pub(super) fn counting(self, sealed: Arc<AtomicU64>) -> FileKey {
+        FileKey { sealed: Some(sealed), ..self }
+    }
+
+    /// Seals a block of `generation`.
+    pub fn seal_block(
+        &self,
+        generation: u32,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        if let Some(sealed) = &self.sealed {
+            sealed.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        }
+        self.block_key(generation).seal_into(nonce, aad, plain, out)
     }
 
     /// The data key itself, to be wrapped anew.

@@ -1,10 +1,11 @@
 //! The keys of one mounted volume.
 
 use super::cache::{CacheKey, CacheLimits, Counts, KeyCache};
+use super::pool::{Pool, Ready};
 use super::watch::Watch;
 use super::zone_key::{Parts, ZoneKey};
 use super::{
-    Context, Envelope, Error, ErrorKind, FileKey, NO_ZONE, Purpose, Sources, WRAPPED_MAX, WrapMode,
+    CallCost, Context, Envelope, Error, ErrorKind, FileKey, NO_ZONE, Purpose, Sources, WRAPPED_MAX, WrapMode,
     WrappedKey, Zone, ZoneId,
 };
 use crate::crypto::{Cipher, Key, random};
@@ -58,8 +59,25 @@ pub struct Keyring {
     zone_keys: KeyCache<ZoneKey>,
     /// The zone key for new files of each zone, by a name of its own in `zone_keys`.
     epochs: Mutex<HashMap<ZoneId, u64>>,
-    calls: AtomicU64,
-    failures: AtomicU64,
+    pool: Pool,
+    calls: Arc<Calls>,
+}
+
+/// Calls to providers.
+#[derive(Default)]
+struct Calls {
+    made: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Calls {
+    /// Makes a call, and counts it.
+    fn count<T>(&self, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        call().inspect_err(|_| {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        })
+    }
 }
 
 impl Keyring {
@@ -72,7 +90,14 @@ impl Keyring {
         cipher: Cipher,
         limits: CacheLimits,
     ) -> Keyring {
+        let calls = Arc::<Calls>::default();
+        let make = {
+            let calls = Arc::clone(&calls);
+            move |zone: &Zone| generate(&calls, volume, cipher, zone)
+        };
         Keyring {
+            pool: Pool::new(limits.age, Box::new(make)),
+            calls,
             sources,
             volume,
             cipher,
@@ -81,8 +106,6 @@ impl Keyring {
             deks: KeyCache::new(limits),
             zone_keys: KeyCache::new(CacheLimits { entries: ZONE_KEYS, age: limits.age }),
             epochs: Mutex::default(),
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
         }
     }
 
@@ -117,24 +140,32 @@ impl Keyring {
     /// As [`KeyProvider::generate`](super::KeyProvider::generate); [`ErrorKind::Unsuitable`] if a header has no room for what the KMS makes of a key.
     pub fn create(&self, zone: &ZoneId) -> Result<([u8; 16], Arc<FileKey>, Envelope), Error> {
         let zone = self.zone(zone)?;
-        let file = random::array();
-        let (key, envelope) = self.deks.add(|| {
-            let (dek, envelope) = match zone.wrap {
-                WrapMode::Direct => {
-                    let context = self.context(&zone, Purpose::File(file));
-                    let (dek, wrapped) = self.call(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
-                    (dek, Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped })
-                }
+        let (key, (file, envelope)) = self.deks.add(|| {
+            let Ready { file, key, envelope } = match zone.wrap {
+                WrapMode::Direct => self.direct(&zone)?,
                 WrapMode::ZoneKey => {
-                    let dek = Key::random();
-                    let envelope = self.seal(&zone, &file, &dek)?;
-                    (dek, envelope)
+                    let (file, dek) = (random::array(), Key::random());
+                    let zone_key = self.zone_key(&zone)?;
+                    let wrapped = zone_key.seal(&self.volume, &zone.id, &file, &dek)?;
+                    let key = FileKey::new(self.cipher, dek).counting(Arc::clone(zone_key.sealed()));
+                    let envelope = Envelope { zone: zone.id, mode: WrapMode::ZoneKey, wrapped };
+                    Ready { file, key: Arc::new(key), envelope }
                 }
             };
             fits(&envelope)?;
-            Ok((cache_key(&file, &envelope.wrapped), Arc::new(FileKey::new(self.cipher, dek)), envelope))
+            Ok((cache_key(&file, &envelope.wrapped), key, (file, envelope)))
         })?;
         Ok((file, key, envelope))
+    }
+
+    /// A data key from the CMK itself: made ahead, where a call takes time.
+    fn direct(&self, zone: &Arc<Zone>) -> Result<Ready, Error> {
+        if zone.cmk.provider.cost() > CallCost::Nothing
+            && let Some(ready) = self.pool.take(zone)
+        {
+            return Ok(ready);
+        }
+        generate(&self.calls, self.volume, self.cipher, zone)
     }
 
     /// The key of a file, whose header has it in `envelope`.
@@ -150,13 +181,13 @@ impl Keyring {
             let dek = match envelope.mode {
                 WrapMode::Direct => {
                     let context = self.context(&zone, Purpose::File(*file));
-                    self.call(|| cmk.provider.unwrap_key(&envelope.wrapped, &context))?
+                    self.calls.count(|| cmk.provider.unwrap_key(&envelope.wrapped, &context))?
                 }
                 WrapMode::ZoneKey => {
                     let parts = Parts::of(&envelope.wrapped)?;
                     let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
                         let context = self.context(&zone, Purpose::ZoneKey);
-                        let key = self.call(|| cmk.provider.unwrap_key(&parts.zone_key, &context))?;
+                        let key = self.calls.count(|| cmk.provider.unwrap_key(&parts.zone_key, &context))?;
                         Ok(Arc::new(ZoneKey::new(key, parts.zone_key.clone())))
                     })?;
                     zone_key.open(&self.volume, &zone.id, file, &parts)?
@@ -175,19 +206,17 @@ impl Keyring {
         let envelope = match zone.wrap {
             WrapMode::Direct => {
                 let context = self.context(&zone, Purpose::File(*file));
-                let wrapped = self.call(|| zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?;
+                let wrapped =
+                    self.calls.count(|| zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?;
                 Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped }
             }
-            WrapMode::ZoneKey => self.seal(&zone, file, key.dek())?,
+            WrapMode::ZoneKey => {
+                let wrapped = self.zone_key(&zone)?.seal(&self.volume, &zone.id, file, key.dek())?;
+                Envelope { zone: zone.id, mode: WrapMode::ZoneKey, wrapped }
+            }
         };
         fits(&envelope)?;
         Ok(envelope)
-    }
-
-    /// Seals a data key under the zone key of the present epoch.
-    fn seal(&self, zone: &Zone, file: &[u8; 16], dek: &Key) -> Result<Envelope, Error> {
-        let wrapped = self.zone_key(zone)?.seal(&self.volume, &zone.id, file, dek)?;
-        Ok(Envelope { zone: zone.id, mode: WrapMode::ZoneKey, wrapped })
     }
 
     /// The zone key for new files. When an epoch is over, whoever comes first asks for another, and the others wait
@@ -199,7 +228,8 @@ impl Keyring {
             at.1[..8].copy_from_slice(&serial.to_be_bytes());
             let key = self.zone_keys.get(at, || {
                 let context = self.context(zone, Purpose::ZoneKey);
-                let (key, wrapped) = self.call(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
+                let (key, wrapped) =
+                    self.calls.count(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
                 Ok(Arc::new(ZoneKey::new(key, wrapped)))
             })?;
             if key.take() {
@@ -211,14 +241,6 @@ impl Keyring {
                 *now += 1;
             }
         }
-    }
-
-    /// Makes a call to a provider, and counts it.
-    fn call<T>(&self, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        call().inspect_err(|_| {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        })
     }
 
     /// The figures.
@@ -236,14 +258,15 @@ impl Keyring {
             capacity: self.limits.entries.get(),
             oldest_age,
             max_age: self.limits.age,
-            provider_calls: self.calls.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
+            provider_calls: self.calls.made.load(Ordering::Relaxed),
+            failures: self.calls.failed.load(Ordering::Relaxed),
         }
     }
 
     /// Empties the cache: every key is asked for again. Keys in use stay with their users.
     pub fn flush(&self) {
-        // Zone keys first: a data key that is asked for in between must not come from one that is to go.
+        // Data keys last: one that is asked for in between must not come of what is to go.
+        self.pool.flush();
         self.zone_keys.flush();
         self.deks.flush();
     }
@@ -255,8 +278,21 @@ impl Keyring {
     }
 
     fn context<'a>(&self, zone: &'a Zone, purpose: Purpose) -> Context<'a> {
-        Context { volume: self.volume, zone: zone.name.as_deref(), purpose }
+        context(self.volume, zone, purpose)
     }
+}
+
+fn context(volume: [u8; 16], zone: &Zone, purpose: Purpose) -> Context<'_> {
+    Context { volume, zone: zone.name.as_deref(), purpose }
+}
+
+/// The key of a new file, made by the CMK itself.
+fn generate(calls: &Calls, volume: [u8; 16], cipher: Cipher, zone: &Zone) -> Result<Ready, Error> {
+    let file = random::array();
+    let context = context(volume, zone, Purpose::File(file));
+    let (dek, wrapped) = calls.count(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
+    let envelope = Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped };
+    Ok(Ready { file, key: Arc::new(FileKey::new(cipher, dek)), envelope })
 }
 
 impl std::fmt::Debug for Keyring {

@@ -1,6 +1,6 @@
 //! The `local:` provider: a KMS in this process, on a keystore file.
 
-use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
 use crate::kms::{
     BlobHeader, Call, DEFAULT_ALIAS, Encrypted, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, keystore,
@@ -92,6 +92,10 @@ impl KeyProvider for LocalProvider {
 
     fn description(&self) -> String {
         format!("local:{}", self.kms.location())
+    }
+
+    fn cost(&self) -> CallCost {
+        CallCost::Nothing
     }
 }
 

@@ -9,6 +9,7 @@ mod dek;
 mod error;
 mod keyring;
 mod local;
+mod pool;
 mod service;
 mod sources;
 mod watch;
@@ -139,6 +140,30 @@ pub trait KeyProvider: Send + Sync {
 
     /// What it is, for people: `local:/path/keystore.db`.
     fn description(&self) -> String;
+
+    /// What a call costs.
+    fn cost(&self) -> CallCost;
+}
+
+/// What a call to a KMS costs whoever waits for it, and whoever pays for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallCost {
+    /// Microseconds: it is in this process.
+    Nothing,
+    /// Tens of microseconds: another process of this machine.
+    Machine,
+    /// A way through a network, and perhaps money.
+    Network,
+}
+
+impl CallCost {
+    /// How the data keys of a new volume are wrapped, unless somebody says otherwise.
+    pub fn wrap_mode(self) -> WrapMode {
+        match self {
+            CallCost::Nothing | CallCost::Machine => WrapMode::Direct,
+            CallCost::Network => WrapMode::ZoneKey,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ const OPERATOR: &Call<'static> = &Call::operator();
 
 /// A provider whose wrapped keys are plain, and whose calls can be held up, fail or panic.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     calls: AtomicUsize,
     generation: AtomicU64,
     answer: Mutex<Answer>,
@@ -87,6 +87,10 @@ impl KeyProvider for Fake {
 
     fn description(&self) -> String {
         "fake:".into()
+    }
+
+    fn cost(&self) -> CallCost {
+        CallCost::Nothing
     }
 }
 

@@ -1,8 +1,11 @@
 //! Zone keys: keys between the CMK and the data keys, so that one KMS call serves many files.
 //!
 //! A zone key is a data key of the KMS. While it is new, the data keys of new files are sealed under it; its *epoch*
-//! ends with its time in the cache or by the number of files, and another begins. It is never stored on its own:
-//! every header has it, wrapped by the CMK, beside the file's data key.
+//! ends with its time in the cache, by the number of files or by the bytes written to them, and another begins. It is
+//! never stored on its own: every header has it, wrapped by the CMK, beside the file's data key.
+//!
+//! What the bounds are for: whoever gets hold of one zone key, and of the volume, reads what is in the files of its
+//! epoch and nothing else.
 //!
 //! ```text
 //! 0    2  length n of the wrapped zone key, little-endian
@@ -15,6 +18,7 @@
 
 use super::{Error, ErrorKind, WRAPPED_MAX, WrappedKey, ZoneId};
 use crate::crypto::{AeadKey, Cipher, KEY_LEN, Key, NONCE_LEN, TAG_LEN, kdf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that the sealed data key and the length take of a blob.
@@ -22,6 +26,8 @@ const OVERHEAD: usize = 2 + KEY_LEN + TAG_LEN;
 
 /// A zone key serves so many new files at most.
 const EPOCH_FILES: u64 = 1 << 16;
+/// A zone key gets no more new files once so many bytes were sealed in those it has.
+const EPOCH_BYTES: u64 = 64 << 30;
 
 /// A blob, taken apart.
 pub(super) struct Parts<'a> {
@@ -53,16 +59,24 @@ pub(super) struct ZoneKey {
     key: Key,
     wrapped: WrappedKey,
     files: AtomicU64,
+    /// Counted by the data keys of its new files.
+    sealed: Arc<AtomicU64>,
 }
 
 impl ZoneKey {
     pub(super) fn new(key: Key, wrapped: WrappedKey) -> ZoneKey {
-        ZoneKey { key, wrapped, files: AtomicU64::new(0) }
+        ZoneKey { key, wrapped, files: AtomicU64::new(0), sealed: Arc::default() }
     }
 
     /// Counts a file, if the epoch still lasts; returns whether it does.
     pub(super) fn take(&self) -> bool {
         self.files.fetch_add(1, Ordering::Relaxed) < EPOCH_FILES
+            && self.sealed.load(Ordering::Relaxed) < EPOCH_BYTES
+    }
+
+    /// Where new files' data keys count what they seal.
+    pub(super) fn sealed(&self) -> &Arc<AtomicU64> {
+        &self.sealed
     }
 
     /// Wraps the data key of `file`.
@@ -121,6 +135,7 @@ impl ZoneKey {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::keys::FileKey;
 
     const VOLUME: [u8; 16] = [1; 16];
     const ZONE: ZoneId = [2; 16];
@@ -179,6 +194,18 @@ mod tests {
         for _ in 0..EPOCH_FILES {
             assert!(key.take());
         }
+        assert!(!key.take());
+    }
+
+    #[test]
+    fn an_epoch_ends_with_its_last_byte() {
+        let key = zone_key(98);
+        let dek = FileKey::new(Cipher::Aes256Gcm, Key::random()).counting(Arc::clone(key.sealed()));
+        dek.seal_block(1, &[0; NONCE_LEN], b"", &[1; 4096], &mut [0; 4096]);
+        assert_eq!(key.sealed.load(Ordering::Relaxed), 4096);
+        key.sealed.store(EPOCH_BYTES - 1, Ordering::Relaxed);
+        assert!(key.take());
+        dek.seal_block(1, &[0; NONCE_LEN], b"", &[1], &mut [0]);
         assert!(!key.take());
     }
 }

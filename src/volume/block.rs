@@ -81,7 +81,7 @@ impl BlockCipher<'_> {
     ) -> TagEntry {
         debug_assert!(!plain.is_empty() && plain.len() <= BLOCK_LEN);
         let aad = aad(self.file, block, plain.len());
-        let tag = self.key.block_key(generation).seal_into(&nonce, &aad, plain, out);
+        let tag = self.key.seal_block(generation, &nonce, &aad, plain, out);
         TagEntry { generation, nonce, tag }
     }
 

@@ -70,6 +70,8 @@ pub struct Volume {
 impl Volume {
     /// Makes a volume in the empty directory `dir`, its volume key wrapped by the key that `cmk` names.
     ///
+    /// Without `wrap`, data keys are wrapped as the cost of the provider's calls suggests.
+    ///
     /// The config is written last: a directory is a volume once it has one.
     ///
     /// # Errors
@@ -80,6 +82,7 @@ impl Volume {
         kms: &str,
         cmk: &str,
         cipher: Cipher,
+        wrap: Option<WrapMode>,
     ) -> Result<Config> {
         if let Some(name) = Volume::occupant(dir)? {
             let what = if name == CONFIG { "is a volume already" } else { "is not empty" };
@@ -96,7 +99,7 @@ impl Volume {
         let settings = Settings {
             volume_id,
             cipher,
-            wrap: WrapMode::Direct,
+            wrap: wrap.unwrap_or_else(|| provider.cost().wrap_mode()),
             kms: kms.to_owned(),
             cmk: info.arn,
             wrapped,

@@ -9,7 +9,8 @@ use super::store::FileStore;
 use super::{PathHint, Result};
 use crate::crypto::{AeadKey, Cipher, Key};
 use crate::keys::{
-    self, CacheLimits, Cmk, Context, KeyProvider, Keyring, NO_ZONE, Sources, WrapMode, WrappedKey, Zone,
+    self, CacheLimits, CallCost, Cmk, Context, KeyProvider, Keyring, NO_ZONE, Sources, WrapMode, WrappedKey,
+    Zone,
 };
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,10 @@ impl KeyProvider for Switch {
 
     fn description(&self) -> String {
         "a switch".into()
+    }
+
+    fn cost(&self) -> CallCost {
+        CallCost::Nothing
     }
 }
 

@@ -4,7 +4,7 @@
 
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
-use kmsfs::keys::{Context, Error, ErrorKind, KeyInfo, KeyProvider, Sources, WrappedKey};
+use kmsfs::keys::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, Sources, WrappedKey};
 use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
 use kmsfs::volume::lower::{Lower, SystemLower};
 use kmsfs::volume::{Durability, Options, Volume};
@@ -63,6 +63,10 @@ impl KeyProvider for OneKey {
     fn description(&self) -> String {
         "one key in memory".into()
     }
+
+    fn cost(&self) -> CallCost {
+        CallCost::Nothing
+    }
 }
 
 /// A volume that can be opened again and again.
@@ -79,7 +83,8 @@ impl Scratch {
 
     /// An empty volume in the empty directory `lower`.
     pub fn new_in(lower: tempfile::TempDir) -> Scratch {
-        Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv).unwrap();
+        Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv, None)
+            .unwrap();
         Scratch { lower }
     }
 

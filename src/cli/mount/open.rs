@@ -7,7 +7,7 @@ use super::request::Request;
 use crate::cli::{Exit, Failure, access};
 use crate::fs::{Backing, Filesystem};
 use crate::fuse::control::{self, Figures};
-use crate::keys::{CacheLimits, Keyring, NO_ZONE, Watch};
+use crate::keys::{Keyring, NO_ZONE, Watch};
 use crate::volume::lower::SystemLower;
 use crate::volume::store::FileStore;
 use crate::volume::{self, Options, Volume};
@@ -38,7 +38,7 @@ pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
         Durability::Power => volume::Durability::Power,
         Durability::Process => volume::Durability::Process,
     };
-    let options = Options { durability, cache: CacheLimits::default() };
+    let options = Options { durability, cache: request.cache };
     let volume = Volume::open(Arc::new(SystemLower), &request.lower, sources, options)?;
     let about = control::Volume {
         id: volume.config.volume_id().iter().map(|b| format!("{b:02x}")).collect(),

@@ -2,12 +2,15 @@
 //! but for the current directory.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::{Args, Durability};
 use crate::cli::{Exit, Failure, Global, provider::KmsArgs, secret::UnlockArgs};
 use crate::fuse::{options::Options, session};
+use crate::keys::CacheLimits;
 use crate::kms::keystore::Location;
 
 /// A mount to be made.
@@ -20,6 +23,7 @@ pub(crate) struct Request {
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) durability: Durability,
     pub(crate) threads: usize,
+    pub(crate) cache: CacheLimits,
     pub(crate) global: Global,
     pub(crate) kms: KmsArgs,
     pub(crate) unlock: UnlockArgs,
@@ -57,6 +61,7 @@ impl Request {
             *path = self::absolute(path)?;
         }
         let lower = args.lower.canonicalize().map_err(|e| Failure::io("open", &args.lower, &e))?;
+        let default = CacheLimits::default();
         Ok(Request {
             lower,
             mount_point: args.mount_point,
@@ -65,6 +70,10 @@ impl Request {
             log_file: args.log_file,
             durability: args.durability.unwrap_or_default(),
             threads: args.threads.unwrap_or_else(session::default_threads),
+            cache: CacheLimits {
+                entries: args.keys.unwrap_or(default.entries),
+                age: args.key_age.map_or(default.age, Duration::from_secs),
+            },
             global,
             kms: args.kms,
             unlock: args.unlock,
@@ -100,12 +109,9 @@ fn apply(args: &mut Args, global: &mut Global, name: &str, value: Option<&str>) 
                 .map_err(|_| usage(format_args!("-o durability={value}: power or process")))?;
             keep(&mut args.durability, how);
         }
-        "threads" => {
-            let value = needed()?;
-            let threads =
-                value.parse().map_err(|_| usage(format_args!("-o threads={value}: not a number")))?;
-            keep(&mut args.threads, threads);
-        }
+        "threads" => keep(&mut args.threads, number(name, needed()?)?),
+        "key_age" => keep(&mut args.key_age, number(name, needed()?)?),
+        "keys" => keep(&mut args.keys, number(name, needed()?)?),
         "foreground" if value.is_none() => args.foreground = true,
         "allow_root" => {
             return Err(usage("-o allow_root is not supported")
@@ -117,6 +123,10 @@ fn apply(args: &mut Args, global: &mut Global, name: &str, value: Option<&str>) 
         }
     }
     Ok(())
+}
+
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
+    value.parse().map_err(|_| usage(format_args!("-o {name}={value}: not a number that makes sense")))
 }
 
 fn keep<T>(place: &mut Option<T>, value: T) {
@@ -148,9 +158,13 @@ mod tests {
 
     #[test]
     fn options_mean_what_the_arguments_mean() {
-        let made =
-            request("ro,keystore=/k,key_file=/f,durability=process,threads=3,log_file=/l", |_| {}).unwrap();
+        let made = request(
+            "ro,keystore=/k,key_file=/f,durability=process,threads=3,log_file=/l,key_age=7,keys=9",
+            |_| {},
+        )
+        .unwrap();
         assert!(made.options.read_only());
+        assert_eq!((made.cache.age.as_secs(), made.cache.entries.get()), (7, 9));
         assert_eq!(made.global.keystore, Some(PathBuf::from("/k").into()));
         assert_eq!(made.unlock.key_file, Some("/f".into()));
         assert_eq!((made.durability, made.threads), (Durability::Process, 3));

@@ -14,7 +14,7 @@ mod tests;
 
 pub use place::Place;
 
-use super::{Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
 use crate::kms::{BlobHeader, KeyState};
 use base64::Engine;
@@ -185,6 +185,13 @@ impl KeyProvider for ServiceProvider {
 
     fn description(&self) -> String {
         self.client.place().to_string()
+    }
+
+    fn cost(&self) -> CallCost {
+        match self.client.place() {
+            Place::Unix(_) => CallCost::Machine,
+            Place::Tcp { .. } => CallCost::Network,
+        }
     }
 }
 
