@@ -21,6 +21,7 @@ pub mod cli;
 pub mod crypto;
 pub mod fs;
 pub mod fuse;
+pub mod hsm;
 pub mod keys;
 pub mod kms;
 pub mod sigv4;

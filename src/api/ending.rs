@@ -8,12 +8,12 @@ pub struct End(watch::Sender<bool>);
 
 /// Hears of the end.
 #[derive(Debug, Clone)]
-pub struct Ending(watch::Receiver<bool>);
+pub struct Ending(watch::Receiver<bool>, Option<watch::Receiver<bool>>);
 
 /// An end that has not come yet, and how to hear of it.
 pub fn end() -> (End, Ending) {
     let (sender, receiver) = watch::channel(false);
-    (End(sender), Ending(receiver))
+    (End(sender), Ending(receiver, None))
 }
 
 impl End {
@@ -24,9 +24,22 @@ impl End {
 }
 
 impl Ending {
+    /// Hears of this end or another, whichever comes first.
+    pub fn or(self, other: Ending) -> Ending {
+        Ending(self.0, Some(other.0))
+    }
+
     /// Returns when the end has come.
     pub async fn come(&mut self) {
         // An end that nobody can bring about any more has come as well.
-        let _ = self.0.wait_for(|come| *come).await;
+        match &mut self.1 {
+            None => _ = self.0.wait_for(|come| *come).await,
+            Some(other) => {
+                tokio::select! {
+                    _ = self.0.wait_for(|come| *come) => {}
+                    _ = other.wait_for(|come| *come) => {}
+                }
+            }
+        }
     }
 }

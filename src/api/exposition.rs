@@ -1,7 +1,7 @@
 //! The figures on a port of their own, for a Prometheus on the same machine.
 
 use super::ending::Ending;
-use super::service::Service;
+use super::gate::Gate;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -49,11 +49,11 @@ impl Exposition {
         self.0.local_addr()
     }
 
-    /// Serves the figures of `service`, for ever.
+    /// Serves the figures of a service, for ever.
     ///
     /// # Errors
     /// The port cannot be served.
-    pub async fn serve(self, service: Arc<Service>, ending: Ending) -> io::Result<()> {
+    pub async fn serve(self, gate: Arc<Gate>, ending: Ending) -> io::Result<()> {
         let listener = TcpListener::from_std(self.0)?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -65,10 +65,10 @@ impl Exposition {
                     continue;
                 }
             };
-            let (service, mut ending) = (Arc::clone(&service), ending.clone());
+            let (gate, mut ending) = (Arc::clone(&gate), ending.clone());
             tokio::spawn(async move {
                 let answer = service_fn(|request| {
-                    let answer = answer(&service, &request);
+                    let answer = answer(&gate, &request);
                     async { Ok::<_, Infallible>(answer) }
                 });
                 let mut http = http1::Builder::new();
@@ -87,11 +87,11 @@ impl Exposition {
     }
 }
 
-fn answer(service: &Service, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(gate: &Gate, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
-            *response.body_mut() = Full::new(Bytes::from(service.figures()));
+            *response.body_mut() = Full::new(Bytes::from(gate.figures()));
             let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, text);
         }

@@ -3,6 +3,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`server`] | listening on a unix socket and on TCP, TLS, connections and their limits |
+//! | [`gate`] | the service as far as it is open: custodians may have to open it first |
 //! | [`service`] | one request: who asks, for what, and the answer |
 //! | [`auth`] | Signature Version 4 verified; `identity` says whom a signature or a peer stands for |
 //! | [`wire`] | AWS JSON 1.1: reading, checking, writing |
@@ -15,6 +16,7 @@ pub mod auth;
 mod ending;
 pub mod error;
 pub mod exposition;
+pub mod gate;
 mod identity;
 pub mod metrics;
 pub mod model;

@@ -348,7 +348,7 @@ fn route(head: &Parts) -> Result<Route> {
 }
 
 /// The response with an answer or an error. What a KMS says is for nobody to keep.
-fn respond(id: Uuid, outcome: Result<Zeroizing<Vec<u8>>>) -> Response<Full<Bytes>> {
+pub(super) fn respond(id: Uuid, outcome: Result<Zeroizing<Vec<u8>>>) -> Response<Full<Bytes>> {
     let mut response = match outcome {
         // An operation without members in its answer has an empty body.
         Ok(body) if body.as_slice() == b"{}" => Response::default(),

@@ -63,6 +63,9 @@ pub fn open_at_cost(
         return Err(keystore::Error::Missing(location).into());
     }
     let source = unlock.source();
+    if source == Source::Prompt {
+        refuse_quorum(&location)?;
+    }
     let mut attempt = 1;
     loop {
         let secret = source.existing(&format!("Passphrase for {location}"))?;
@@ -74,6 +77,15 @@ pub fn open_at_cost(
             }
             Err(err) => return Err(err.into()),
         }
+    }
+}
+
+/// Nobody is asked for a passphrase where custodians share the root key.
+fn refuse_quorum(location: &Location) -> Result<(), Failure> {
+    let (_, slots) = Kms::inspect(location.clone())?;
+    match slots.iter().all(|slot| matches!(slot.kind, keystore::SlotKind::Quorum(_))) {
+        true => Err(keystore::Error::QuorumOnly(location.clone()).into()),
+        false => Ok(()),
     }
 }
 
@@ -91,14 +103,17 @@ pub fn create(
     if location.exists()? {
         return Err(keystore::Error::Exists(location.clone()).into());
     }
-    if let Location::File(path) = location {
-        make_directory_of(path)?;
-    }
+    make_directory_for(location)?;
     let secret = source.new_secret(&format!("passphrase for the keystore {location}"))?;
     Ok(Kms::create(location, &secret, label, options(cost))?)
 }
 
-fn make_directory_of(path: &Path) -> Result<(), Failure> {
+/// Makes the directory that a keystore is to be in, for its owner alone.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_directory_for(location: &Location) -> Result<(), Failure> {
+    let Location::File(path) = location else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
     made.map_err(|err| Failure::io("make the directory", parent, &err))

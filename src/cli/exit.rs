@@ -5,7 +5,7 @@
 use std::{fmt, io, path::Path};
 
 use crate::{
-    keys,
+    hsm, keys,
     kms::{self, keystore},
     volume,
 };
@@ -179,7 +179,8 @@ impl From<keystore::Error> for Failure {
     fn from(err: keystore::Error) -> Failure {
         use keystore::Error::{
             Conflict, Database, Exists, Foreign, Io, LastSlot, Location, Missing, Newer, NoSuchSlot,
-            Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret, WrongKeyFile, WrongPassphrase,
+            QuorumOnly, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret, WrongKeyFile,
+            WrongPassphrase, WrongShares,
         };
         let (exit, hint) = match &err {
             Missing(_) => (
@@ -189,6 +190,11 @@ impl From<keystore::Error> for Failure {
             WrongPassphrase(_) | WrongKeyFile(_) => {
                 (Exit::WrongSecret, Some("`kmsfs keystore slot test` says which slot a secret opens."))
             }
+            WrongShares(_) => (Exit::WrongSecret, None),
+            QuorumOnly(_) => (
+                Exit::Refused,
+                Some("Serve it with `kmsfs kms serve`; custodians unlock it with `kmsfs hsm unlock`."),
+            ),
             Foreign(_) => (Exit::BadKeystore, Some("Check --keystore and KMSFS_KEYSTORE.")),
             Truncated(_) | Tampered { .. } => {
                 (Exit::BadKeystore, Some("The keystore was left as it is. Restore it from a backup."))
@@ -206,6 +212,18 @@ impl From<keystore::Error> for Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<hsm::Error> for Failure {
+    fn from(err: hsm::Error) -> Failure {
+        let exit = match err {
+            hsm::Error::Keystore(err) => return err.into(),
+            hsm::Error::Shares(hsm::shares::Error::Quorum { .. }) => Exit::Usage,
+            hsm::Error::Shares(_) | hsm::Error::NotAnHsm(_) => Exit::BadKeystore,
+            hsm::Error::SelfTest(_) => Exit::Failure,
+        };
+        Failure::new(exit, err)
     }
 }
 

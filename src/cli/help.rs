@@ -12,7 +12,7 @@ pub type Group = (&'static str, &'static [&'static str]);
 /// The groups of `kmsfs --help`.
 pub const COMMANDS: &[Group] = &[
     ("Volumes", &["init", "mount", "umount", "status", "info", "check"]),
-    ("Keys", &["key", "keystore", "kms"]),
+    ("Keys", &["key", "keystore", "kms", "hsm"]),
     ("Shell", &["completions", "help"]),
 ];
 

@@ -207,6 +207,9 @@ fn list(slots: &[SlotInfo]) -> Result<(), Failure> {
                     ("passphrase", format!("{} MiB × {} passes", cost.m_kib / 1024, cost.t))
                 }
                 SlotKind::KeyFile => ("key file", String::new()),
+                SlotKind::Quorum(shape) => {
+                    ("custodians", format!("{} of {} shares", shape.threshold, shape.custodians))
+                }
             };
             vec![slot.id.to_string(), kind.to_owned(), show::date(slot.created), cost, slot.label.clone()]
         })
@@ -229,6 +232,11 @@ fn slot_json(slot: &SlotInfo) -> Value {
             }
             SlotKind::KeyFile => {
                 fields.insert("Kind".to_owned(), "key-file".into());
+            }
+            SlotKind::Quorum(shape) => {
+                fields.insert("Kind".to_owned(), "quorum".into());
+                fields.insert("Threshold".to_owned(), shape.threshold.into());
+                fields.insert("Custodians".to_owned(), shape.custodians.into());
             }
         }
     }

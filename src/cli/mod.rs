@@ -30,6 +30,7 @@ mod check;
 mod completions;
 pub mod exit;
 mod help;
+mod hsm;
 mod info;
 mod init;
 mod key;
@@ -98,6 +99,8 @@ enum Command {
     Keystore(keystore::Args),
     /// Serve the KMS to other programs and machines, see who used which key, and what it costs
     Kms(kms::Args),
+    /// Have custodians share what opens the keystore: none of them can alone
+    Hsm(hsm::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
 }
@@ -114,6 +117,7 @@ impl Command {
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
             Command::Kms(args) => kms::run(args, global),
+            Command::Hsm(args) => hsm::run(args, global),
             Command::Completions(args) => completions::run(args, global),
         }
     }

@@ -144,6 +144,23 @@ impl Source {
     }
 }
 
+/// A custodian's share, typed at the terminal unless a file or a descriptor has it.
+///
+/// # Errors
+/// [`Exit::NoSecret`]: it cannot be read, is empty, or there is no terminal.
+pub fn share(file: Option<&Path>, fd: Option<RawFd>) -> Result<SecretBytes, Failure> {
+    match (file, fd) {
+        (Some(path), _) => {
+            let what = format!("the share {}", path.display());
+            let file =
+                File::open(path).map_err(|err| no_secret(format_args!("cannot read {what}: {err}")))?;
+            read_secret(file, &what)
+        }
+        (None, Some(fd)) => read_secret(take_descriptor(fd)?, &format!("the file descriptor {fd}")),
+        (None, None) => ask("Words of your share (the first four letters of each suffice): "),
+    }
+}
+
 fn no_secret(message: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::NoSecret, message)
 }
@@ -234,12 +251,12 @@ fn make_key_file(path: &Path) -> Result<Unlock, Failure> {
 /// Asks at the terminal, without echo. Not on standard input: that may carry data.
 fn ask(prompt: &str) -> Result<SecretBytes, Failure> {
     match rpassword::prompt_password(prompt) {
-        Ok(answer) if answer.is_empty() => Err(no_secret("no passphrase was given")),
+        Ok(answer) if answer.is_empty() => Err(no_secret("nothing was given")),
         Ok(answer) => Ok(answer.into()),
         Err(err) if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
-            Err(no_secret("no passphrase was given"))
+            Err(no_secret("nothing was given"))
         }
-        Err(_) => Err(no_secret("there is no terminal to ask for the passphrase at")
+        Err(_) => Err(no_secret("there is no terminal to ask at")
             .hint("Use --passphrase-file, --passphrase-fd, --key-file or KMSFS_PASSPHRASE_FILE.")),
     }
 }
@@ -261,6 +278,7 @@ mod tests {
     fn passphrase(content: &[u8]) -> Result<Vec<u8>, Failure> {
         match read_passphrase(file(content), "the test file")? {
             Unlock::Passphrase(secret) | Unlock::KeyFile(secret) => Ok(secret.expose().to_vec()),
+            Unlock::Quorum(_) => panic!("nobody shares it"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Random bytes from AWS-LC's generator (a per-thread AES-256-CTR-DRBG, seeded and reseeded by the kernel).
 
+use rand_core::{TryCryptoRng, TryRng};
+use std::convert::Infallible;
 use std::io::Write;
 
 /// Fills `out` with random bytes fit for keys and nonces.
@@ -19,6 +21,29 @@ pub fn array<const N: usize>() -> [u8; N] {
     fill(&mut out);
     out
 }
+
+/// The same generator, for crates that take one.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemRandom;
+
+impl TryRng for SystemRandom {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(u32::from_ne_bytes(array()))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from_ne_bytes(array()))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        fill(out);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for SystemRandom {}
 
 #[cold]
 fn abort() -> ! {

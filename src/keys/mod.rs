@@ -21,7 +21,7 @@ pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
 pub use keyring::{CacheStats, Keyring};
 pub use local::LocalProvider;
-pub use service::{Place, ServiceProvider};
+pub use service::{Caller, Place, ServiceProvider};
 pub use sources::Sources;
 pub use watch::Watch;
 pub use zone::{Cmk, Envelope, NO_ZONE, WrapMode, Zone, ZoneId};

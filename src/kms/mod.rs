@@ -155,6 +155,14 @@ impl Kms {
         Keystore::test(&location.into(), unlock)
     }
 
+    /// The id and the slots of the keystore at `location`, which stays locked: nobody vouches for them yet.
+    ///
+    /// # Errors
+    /// As [`Kms::open`], but for a wrong secret.
+    pub fn inspect(location: impl Into<Location>) -> keystore::Result<([u8; 16], Vec<SlotInfo>)> {
+        Keystore::inspect(&location.into())
+    }
+
     /// Where the keystore is.
     pub fn location(&self) -> &Location {
         &self.location
@@ -209,8 +217,10 @@ impl Kms {
     /// Adds a way to unlock the keystore, and returns its slot's number. Takes a second for a passphrase.
     ///
     /// # Errors
-    /// [`keystore::Error::WeakSecret`] for an empty passphrase or a short key file.
+    /// [`keystore::Error::WeakSecret`] for an empty passphrase or a short key file; [`keystore::Error::QuorumOnly`] where
+    /// custodians share the root key.
     pub fn add_slot(&self, unlock: &Unlock, label: &str) -> keystore::Result<u32> {
+        self.refuse_beside_quorum()?;
         loop {
             let taken = self.slots()?;
             let free = |id: &u32| taken.iter().all(|slot| slot.id != *id);
@@ -234,6 +244,7 @@ impl Kms {
     /// # Errors
     /// [`keystore::Error::NoSuchSlot`]; otherwise as [`Kms::add_slot`].
     pub fn change_slot(&self, id: u32, unlock: &Unlock) -> keystore::Result<()> {
+        self.refuse_beside_quorum()?;
         let slots = self.slots()?;
         let old = slots.into_iter().find(|slot| slot.id == id).ok_or(keystore::Error::NoSuchSlot(id))?;
         let slot = self.seal_slot(unlock, id, old.label)?;
@@ -251,6 +262,14 @@ impl Kms {
     /// [`keystore::Error::NoSuchSlot`], [`keystore::Error::LastSlot`].
     pub fn remove_slot(&self, id: u32) -> keystore::Result<()> {
         self.core.change_slots(|change| change.remove_slot(id))
+    }
+
+    /// No slot is put beside that of a quorum, or in its place: it would be a way around the custodians.
+    fn refuse_beside_quorum(&self) -> keystore::Result<()> {
+        match self.slots()?.iter().any(|slot| matches!(slot.kind, keystore::SlotKind::Quorum(_))) {
+            true => Err(keystore::Error::QuorumOnly(self.location.clone())),
+            false => Ok(()),
+        }
     }
 
     fn seal_slot(&self, unlock: &Unlock, id: u32, label: String) -> keystore::Result<keystore::Slot> {

@@ -12,7 +12,8 @@ pub use socket::Socket;
 
 use super::ending::Ending;
 use super::exposition::Exposition;
-use super::service::{Origin, Service};
+use super::gate::Gate;
+use super::service::Origin;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -115,7 +116,7 @@ impl Listeners {
     /// The listeners cannot be used.
     pub async fn serve(
         self,
-        service: Arc<Service>,
+        gate: Arc<Gate>,
         limits: Limits,
         until: impl Future<Output = ()>,
     ) -> io::Result<()> {
@@ -123,15 +124,15 @@ impl Listeners {
         let (alive, mut all_gone) = mpsc::channel(1);
         let mut listening = JoinSet::new();
         if let Some(exposition) = self.exposition {
-            let (service, ending) = (Arc::clone(&service), ending.clone());
+            let (gate, ending) = (Arc::clone(&gate), ending.clone());
             listening.spawn(async move {
-                if let Err(error) = exposition.serve(service, ending).await {
+                if let Err(error) = exposition.serve(gate, ending).await {
                     log::error!("the figures are not shown: {error}");
                 }
             });
         }
-        let connections = Connections { service, limits, ending, _alive: alive };
-        let followed = Arc::clone(&connections.service);
+        let connections = Connections { gate, limits, ending, _alive: alive };
+        let followed = Arc::clone(&connections.gate);
         listening.spawn(async move { followed.follow_changes().await });
         if let Some(socket) = &self.socket {
             let listener = UnixListener::from_std(socket.listener()?)?;
@@ -157,7 +158,7 @@ impl Listeners {
 /// What every connection needs.
 #[derive(Clone)]
 struct Connections {
-    service: Arc<Service>,
+    gate: Arc<Gate>,
     limits: Limits,
     ending: Ending,
     /// Held by every connection; once all are dropped, the last one has ended.
@@ -215,9 +216,9 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (service, stall) = (&self.service, self.limits.stall);
+        let (gate, stall) = (&self.gate, self.limits.stall);
         let answer = service_fn(|request| async {
-            Ok::<_, Infallible>(service.answer(&origin, request, stall, self.ending.clone()).await)
+            Ok::<_, Infallible>(gate.answer(&origin, request, stall, self.ending.clone()).await)
         });
         let stream = TokioIo::new(Patient::new(stream, stall));
         let connection = http1::Builder::new()

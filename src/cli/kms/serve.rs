@@ -17,15 +17,17 @@ use super::log::LogArgs;
 use crate::{
     api::{
         exposition::Exposition,
+        gate::Gate,
         oversight::Oversight,
         server::{Limits, Listeners, Socket, tls},
         service::Service,
     },
-    cli::{Exit, Failure, Global, output},
+    cli::{Exit, Failure, Global, access, output},
     crypto,
     fuse::{control, sys},
+    hsm::{self, Sealed, shares::Secret},
     kms::{
-        Kms, SystemClock,
+        self, Kms, SystemClock,
         audit::{AuditLog, Durability, Options},
         quota::Quotas,
     },
@@ -99,8 +101,13 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
     // Before anybody is asked for a passphrase.
     let directory = (!args.no_audit).then(|| args.log.directory(global)).transpose()?;
-    let quotas = args.quota.as_ref().map(quotas).transpose()?;
-    let kms = Arc::new(open()?);
+    let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
+    let making = Making { directory, durability, quota: args.quota.clone() };
+    making.quotas()?;
+    let keystore = match custodians(global)? {
+        None => Keystore::Open(open()?),
+        Some(sealed) => Keystore::Sealed(sealed),
+    };
     // Buffers of the network hold plaintexts too, and are not ours to place.
     if let Err(error) = crypto::lock_all_memory() {
         log::warn!("requests and answers could be swapped to disk: {error}");
@@ -108,12 +115,7 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
     let exposition = args.metrics.map(Exposition::bind).transpose();
     let exposition = exposition.map_err(|error| refused("show figures", &error))?;
     let listeners = listeners(args)?.showing(exposition);
-    let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
-    let options = Options { durability, ..Options::default() };
-    let audit =
-        directory.map(|directory| AuditLog::open(&directory, kms.audit_key(), options)).transpose()?;
-    let oversight = Oversight::new(audit, quotas);
-    let service = Arc::new(Service::new(kms, sys::euid(), Arc::new(SystemClock), oversight));
+    let gate = Arc::new(making.gate(keystore)?);
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
     let served = runtime.block_on(async {
         let (mut terminate, mut interrupt) =
@@ -127,11 +129,65 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
             notify("STOPPING=1");
             log::info!("ending; requests in progress are finished first");
         };
-        listeners.serve(Arc::clone(&service), Limits::default(), end).await
+        listeners.serve(Arc::clone(&gate), Limits::default(), end).await
     });
     runtime.shutdown_timeout(LAST_CALLS);
-    service.close();
+    gate.close();
     served.map_err(|error| failed("serve", &error))
+}
+
+/// What is to be served.
+enum Keystore {
+    Open(Kms),
+    Sealed(Sealed),
+}
+
+/// What it takes to make the service of an open keystore; of an HSM, each time that it is unlocked.
+struct Making {
+    /// Of the audit log.
+    directory: Option<PathBuf>,
+    durability: Durability,
+    quota: Option<PathBuf>,
+}
+
+impl Making {
+    fn quotas(&self) -> Result<Option<Quotas>, Failure> {
+        self.quota.as_ref().map(quotas).transpose()
+    }
+
+    fn gate(self, keystore: Keystore) -> Result<Gate, Failure> {
+        Ok(match keystore {
+            Keystore::Open(kms) => Gate::open(self.service(kms)?),
+            Keystore::Sealed(sealed) => {
+                let unlocked = move |sealed: &Sealed, secret: &Secret| self.unlocked(sealed, secret);
+                Gate::sealed(sealed, sys::euid(), Box::new(unlocked))
+            }
+        })
+    }
+
+    fn service(&self, kms: Kms) -> Result<Arc<Service>, Failure> {
+        let options = Options { durability: self.durability, ..Options::default() };
+        let audit =
+            self.directory.as_ref().map(|directory| AuditLog::open(directory, kms.audit_key(), options));
+        let oversight = Oversight::new(audit.transpose()?, self.quotas()?);
+        Ok(Arc::new(Service::new(Arc::new(kms), sys::euid(), Arc::new(SystemClock), oversight)))
+    }
+
+    fn unlocked(&self, sealed: &Sealed, secret: &Secret) -> Result<Arc<Service>, String> {
+        let kms = sealed.open(secret, kms::Options::default()).map_err(|error| error.to_string())?;
+        self.service(kms).map_err(|failure| failure.to_string())
+    }
+}
+
+/// The HSM, if custodians open the keystore.
+fn custodians(global: &Global) -> Result<Option<Sealed>, Failure> {
+    access::prepare()?;
+    match Sealed::find(&access::location(global)?) {
+        Ok(sealed) => Ok(Some(sealed)),
+        // Whatever else there is to say of it, opening it says.
+        Err(hsm::Error::NotAnHsm(_) | hsm::Error::Keystore(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The quotas of a file, or AWS's own.

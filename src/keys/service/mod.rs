@@ -195,6 +195,27 @@ impl KeyProvider for ServiceProvider {
     }
 }
 
+/// A service's own operations, for commands.
+pub struct Caller(Client);
+
+impl Caller {
+    /// A caller of the service at `place`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// `Unavailable`: no credentials, or no certificates to trust.
+    pub fn new(place: Place) -> Result<Caller, Error> {
+        Ok(Caller(Client::new(place)?))
+    }
+
+    /// Calls `Kmsfs.` `operation`.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no answer; otherwise what the service says.
+    pub fn call(&self, operation: &str, body: &serde_json::Value) -> Result<serde_json::Value, Error> {
+        parse(&self.0.call(&format!("Kmsfs.{operation}"), body)?)
+    }
+}
+
 /// Counts changes until the provider is dropped.
 fn follow(client: &Client, changes: &Changes, mut seen: i64) {
     loop {

@@ -48,6 +48,12 @@ pub enum Error {
     /// No key file slot opens.
     #[error("wrong key file for the keystore {0}")]
     WrongKeyFile(Location),
+    /// The shares of custodians do not open it.
+    #[error("these shares do not open the keystore {0}")]
+    WrongShares(Location),
+    /// Custodians share the root key, and there is no other way to it.
+    #[error("the keystore {0} is opened by its custodians alone: it has no other slots, nor may it have any")]
+    QuorumOnly(Location),
     /// The keystore was opened, and another one is at its place now.
     #[error("the keystore {0} was replaced or removed while in use")]
     Replaced(Location),

@@ -26,7 +26,7 @@ mod sqlite;
 pub use error::{Error, Result};
 pub use location::Location;
 pub use postgres::Server;
-pub use slots::{SlotInfo, SlotKind, Unlock};
+pub use slots::{QuorumKey, QuorumShape, SlotInfo, SlotKind, Unlock};
 
 pub(super) use cmk::Entry;
 pub(super) use database::Mark;
@@ -131,12 +131,15 @@ impl Keystore {
 
     /// Opens and unlocks the keystore at `location`.
     pub(super) fn open(location: &Location, unlock: &Unlock) -> Result<Keystore> {
-        let database: Box<dyn Database> = match location {
-            Location::File(path) => Box::new(Sqlite::open(path)?),
-            Location::Postgres(server) => Box::new(Postgres::open(server)?),
-        };
+        let database = connect(location)?;
         let (id, unlocked_by, root) = unlock_root(location, &*database, unlock)?;
         Ok(Keystore { database, vault: Arc::new(Vault::new(location, id, root)), unlocked_by })
+    }
+
+    /// The id and the slots of the keystore at `location`, which stays locked: nobody vouches for them yet.
+    pub(super) fn inspect(location: &Location) -> Result<([u8; 16], Vec<SlotInfo>)> {
+        let (id, slots) = read_locked(location, &*connect(location)?)?;
+        Ok((id, slots.into_iter().map(|slot| slot.info).collect()))
     }
 
     /// Says which slot `unlock` opens, changing nothing.
@@ -268,23 +271,33 @@ impl Change<'_> {
     }
 }
 
+fn connect(location: &Location) -> Result<Box<dyn Database>> {
+    Ok(match location {
+        Location::File(path) => Box::new(Sqlite::open(path)?),
+        Location::Postgres(server) => Box::new(Postgres::open(server)?),
+    })
+}
+
 /// The keystore's id, the slot that opened, and the root key.
 fn unlock_root(
     location: &Location,
     database: &dyn Database,
     unlock: &Unlock,
 ) -> Result<([u8; 16], u32, Key)> {
-    let tampered = |what: &str| Error::Tampered { location: location.clone(), what: what.into() };
-    let (id, slots) = {
-        let transaction = Transaction::begin(database, Access::Read)?;
-        let id = transaction.first("SELECT id FROM keystore", |row| row.array(0))?;
-        let id = id.ok_or_else(|| tampered("it has no id"))?;
-        let slots = slots::read(location, &transaction, &id)?;
-        (id, slots)
-    };
-    if slots.is_empty() {
-        return Err(tampered("it has no slot"));
-    }
+    let (id, slots) = read_locked(location, database)?;
     let (slot, root) = slots::open_any(location, &id, &slots, unlock)?;
     Ok((id, slot, root))
+}
+
+/// What can be read of a keystore without its root key: its id and its slots.
+fn read_locked(location: &Location, database: &dyn Database) -> Result<([u8; 16], Vec<Slot>)> {
+    let tampered = |what: &str| Error::Tampered { location: location.clone(), what: what.into() };
+    let transaction = Transaction::begin(database, Access::Read)?;
+    let id = transaction.first("SELECT id FROM keystore", |row| row.array(0))?;
+    let id = id.ok_or_else(|| tampered("it has no id"))?;
+    let slots = slots::read(location, &transaction, &id)?;
+    match slots.is_empty() {
+        true => Err(tampered("it has no slot")),
+        false => Ok((id, slots)),
+    }
 }

@@ -3,7 +3,8 @@
 //! | table | a row is |
 //! |---|---|
 //! | `keystore` | the keystore itself: id, generation, and the manifest over all other rows |
-//! | `slot` | one way to unlock: the root key sealed under a passphrase or a key file |
+//! | `slot` | one way to unlock: the root key sealed under a passphrase, a key file or a shared secret |
+//! | `quorum` | what verifies the shares of that secret |
 //! | `record` | what describes one CMK, grant or principal, or the settings; sealed |
 //! | `material` | one version of a CMK's key material, sealed |
 //! | `removed` | a record that is gone, for a while |
@@ -19,7 +20,8 @@ use super::error::Result;
 ///
 /// `{int}`, `{bytes}` and `{text}` are types: 64-bit signed numbers, bytes and UTF-8 text of any length; `{table}` is
 /// what the database wants after a table's columns.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE keystore (
         one {int} PRIMARY KEY CHECK (one = 1),
         id {bytes} NOT NULL,
@@ -60,7 +62,14 @@ const MIGRATIONS: [&str; 1] = ["
         sealed {bytes} NOT NULL,
         PRIMARY KEY (cmk, version)
     ) {table};
-"];
+",
+    "
+    CREATE TABLE quorum (
+        slot {int} PRIMARY KEY,
+        verifier {bytes} NOT NULL
+    ) {table};
+",
+];
 
 /// The format that this release reads and writes.
 pub(super) const FORMAT: u32 = MIGRATIONS.len() as u32;

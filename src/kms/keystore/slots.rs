@@ -1,8 +1,8 @@
 //! Slots: the ways to unlock a keystore.
 //!
-//! A slot holds the root key sealed with AES-256-GCM-SIV under a key made from a passphrase (Argon2id) or
-//! from a key file (BLAKE3), bound by its associated data to the keystore and to everything else in the
-//! slot. Adding, changing or removing one touches no other slot and no CMK.
+//! A slot holds the root key sealed with AES-256-GCM-SIV under a key made from a passphrase (Argon2id), from a key
+//! file (BLAKE3) or from a secret that custodians share, bound by its associated data to the keystore and to everything
+//! else in the slot. Adding, changing or removing one touches no other slot and no CMK.
 //!
 //! A slot that does not open has either met the wrong secret or been damaged. An unkeyed checksum tells
 //! damage apart; it is no protection, the manifest is.
@@ -41,6 +41,30 @@ pub enum Unlock {
     Passphrase(SecretBytes),
     /// The contents of a key file.
     KeyFile(SecretBytes),
+    /// What custodians made of their shares.
+    Quorum(QuorumKey),
+}
+
+/// A key that custodians share, and what is public of how they do.
+#[derive(Debug)]
+pub struct QuorumKey {
+    /// The key.
+    pub key: Key,
+    /// How many share it.
+    pub shape: QuorumShape,
+    /// What verifies a share, in its owner's encoding.
+    pub verifier: Vec<u8>,
+}
+
+/// How many custodians share a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuorumShape {
+    /// Which set of shares of this keystore, from 0.
+    pub set: u8,
+    /// Shares that open it.
+    pub threshold: u8,
+    /// Shares there are.
+    pub custodians: u8,
 }
 
 impl Unlock {
@@ -87,7 +111,7 @@ impl Unlock {
             Unlock::Passphrase(passphrase) if passphrase.is_empty() => {
                 Err(Error::WeakSecret("the passphrase is empty".into()))
             }
-            Unlock::Passphrase(_) => Ok(()),
+            Unlock::Passphrase(_) | Unlock::Quorum(_) => Ok(()),
             Unlock::KeyFile(content) => check_key_file_len(content.len()),
         }
     }
@@ -96,6 +120,7 @@ impl Unlock {
         match self {
             Unlock::Passphrase(_) => Error::WrongPassphrase(location.clone()),
             Unlock::KeyFile(_) => Error::WrongKeyFile(location.clone()),
+            Unlock::Quorum(_) => Error::WrongShares(location.clone()),
         }
     }
 }
@@ -122,6 +147,8 @@ pub enum SlotKind {
     Passphrase(Argon2Params),
     /// By a key file.
     KeyFile,
+    /// By custodians.
+    Quorum(QuorumShape),
 }
 
 impl SlotKind {
@@ -129,13 +156,32 @@ impl SlotKind {
         match self {
             SlotKind::Passphrase(_) => 1,
             SlotKind::KeyFile => 2,
+            SlotKind::Quorum(_) => 3,
         }
     }
 
-    fn cost(self) -> Argon2Params {
+    /// What the slot's row has three columns for.
+    fn numbers(self) -> [u32; 3] {
         match self {
-            SlotKind::Passphrase(cost) => cost,
-            SlotKind::KeyFile => Argon2Params { m_kib: 0, t: 0, p: 0 },
+            SlotKind::Passphrase(cost) => [cost.m_kib, cost.t, cost.p],
+            SlotKind::KeyFile => [0; 3],
+            SlotKind::Quorum(QuorumShape { set, threshold, custodians }) => {
+                [set.into(), threshold.into(), custodians.into()]
+            }
+        }
+    }
+
+    fn of(code: i64, numbers: [u32; 3]) -> Option<SlotKind> {
+        match (code, numbers) {
+            (1, [m_kib, t, p]) => Some(SlotKind::Passphrase(Argon2Params { m_kib, t, p })),
+            (2, _) => Some(SlotKind::KeyFile),
+            (3, numbers) => {
+                let [set, threshold, custodians] = numbers.map(u8::try_from);
+                let shape = (set.ok()?, threshold.ok()?, custodians.ok()?);
+                let (set, threshold, custodians) = shape;
+                Some(SlotKind::Quorum(QuorumShape { set, threshold, custodians }))
+            }
+            _ => None,
         }
     }
 }
@@ -151,6 +197,8 @@ pub struct SlotInfo {
     pub label: String,
     /// When it was made or last changed.
     pub created: Timestamp,
+    /// What verifies a custodian's share; empty where there are none.
+    pub verifier: Vec<u8>,
 }
 
 /// A slot as stored.
@@ -171,14 +219,16 @@ impl Slot {
         cost: Option<Argon2Params>,
     ) -> Result<Slot> {
         unlock.check()?;
-        let kind = match unlock {
+        let (kind, verifier) = match unlock {
             Unlock::Passphrase(_) => {
-                SlotKind::Passphrase(cost.unwrap_or_else(|| crate::crypto::passphrase::tune(STRETCH_TIME)))
+                let cost = cost.unwrap_or_else(|| crate::crypto::passphrase::tune(STRETCH_TIME));
+                (SlotKind::Passphrase(cost), Vec::new())
             }
-            Unlock::KeyFile(_) => SlotKind::KeyFile,
+            Unlock::KeyFile(_) => (SlotKind::KeyFile, Vec::new()),
+            Unlock::Quorum(quorum) => (SlotKind::Quorum(quorum.shape), quorum.verifier.clone()),
         };
         let mut slot = Slot {
-            info: SlotInfo { id, kind, label, created },
+            info: SlotInfo { id, kind, label, created, verifier },
             salt: random::array(),
             sealed: [0; SEALED_LEN],
         };
@@ -205,15 +255,21 @@ impl Slot {
     fn fits(&self, unlock: &Unlock) -> bool {
         matches!(
             (self.info.kind, unlock),
-            (SlotKind::Passphrase(_), Unlock::Passphrase(_)) | (SlotKind::KeyFile, Unlock::KeyFile(_))
+            (SlotKind::Passphrase(_), Unlock::Passphrase(_))
+                | (SlotKind::KeyFile, Unlock::KeyFile(_))
+                | (SlotKind::Quorum(_), Unlock::Quorum(_))
         )
     }
 
     /// The key that seals this slot, if `unlock` is of its kind; a key of no use otherwise.
     fn key(&self, keystore: &[u8; 16], unlock: &Unlock) -> Result<AeadKey> {
+        let [m_kib, t, p] = self.info.kind.numbers();
         let secret = match unlock {
-            Unlock::Passphrase(passphrase) => stretch(passphrase, &self.salt, self.info.kind.cost())
-                .map_err(|source| Error::Stretch { slot: self.info.id, source })?,
+            Unlock::Passphrase(passphrase) => {
+                stretch(passphrase, &self.salt, Argon2Params { m_kib, t, p })
+                    .map_err(|source| Error::Stretch { slot: self.info.id, source })?
+            }
+            Unlock::Quorum(quorum) => kdf::subkey("kmsfs keystore v1 quorum", &quorum.key),
             Unlock::KeyFile(content) => Key::fill_with(|out| {
                 *out = *Zeroizing::new(blake3::derive_key("kmsfs keystore v1 key file", content.expose()));
             }),
@@ -222,16 +278,19 @@ impl Slot {
         Ok(AeadKey::new(Cipher::Aes256GcmSiv, &kdf::subkey_with("kmsfs keystore v1 slot", &secret, &info)))
     }
 
-    /// Everything about the slot but the sealed root key, each part of fixed length or last.
+    /// Everything about the slot but the sealed root key, each part of fixed length, behind its length, or last.
     fn public_bytes(&self, keystore: &[u8; 16]) -> Vec<u8> {
-        let cost = self.info.kind.cost();
         let mut bytes = keystore.to_vec();
         bytes.extend_from_slice(&self.info.id.to_be_bytes());
         bytes.push(self.info.kind.code());
         bytes.extend_from_slice(&millis(self.info.created).to_be_bytes());
         bytes.extend_from_slice(&self.salt);
-        for parameter in [cost.m_kib, cost.t, cost.p] {
-            bytes.extend_from_slice(&parameter.to_be_bytes());
+        for number in self.info.kind.numbers() {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        if let SlotKind::Quorum(_) = self.info.kind {
+            bytes.extend_from_slice(&(self.info.verifier.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&self.info.verifier);
         }
         bytes.extend_from_slice(self.info.label.as_bytes());
         bytes
@@ -252,13 +311,17 @@ pub(super) fn encode(keystore: &[u8; 16], slots: &[Slot]) -> Vec<u8> {
 /// Finds the slot that `unlock` opens.
 ///
 /// # Errors
-/// `WrongPassphrase` or `WrongKeyFile` if there is none.
+/// `WrongPassphrase` or `WrongKeyFile` if there is none; `QuorumOnly` if no secret of one person can be it.
 pub(super) fn open_any(
     location: &Location,
     keystore: &[u8; 16],
     slots: &[Slot],
     unlock: &Unlock,
 ) -> Result<(u32, Key)> {
+    let by_custodians = |slot: &Slot| matches!(slot.info.kind, SlotKind::Quorum(_));
+    if slots.iter().all(|slot| by_custodians(slot) && !slot.fits(unlock)) {
+        return Err(Error::QuorumOnly(location.clone()));
+    }
     for slot in slots.iter().filter(|slot| slot.fits(unlock)) {
         if let Some(root) = slot.open(keystore, unlock)? {
             return Ok((slot.info.id, root));
@@ -275,39 +338,60 @@ pub(super) fn read(
 ) -> Result<Vec<Slot>> {
     let sql = "SELECT id, kind, label, created, salt, memory_kib, passes, lanes, sealed, checksum \
                FROM slot ORDER BY id";
-    let mut slots = Vec::new();
+    let damaged = |slot| {
+        let what = format!("slot {slot} is damaged");
+        Error::Tampered { location: location.clone(), what }
+    };
+    let mut found: Vec<(Slot, [u8; 32])> = Vec::new();
     transaction.query(sql, &[], |row| {
-        match decode(row)? {
-            Some(slot) if slot.checksum(keystore) == row.array(9)? => slots.push(slot),
-            _ => {
-                let what = format!("slot {} is damaged", slots.len() + 1);
-                return Err(Error::Tampered { location: location.clone(), what });
-            }
-        }
+        let slot = decode(row)?.ok_or_else(|| damaged(found.len() + 1))?;
+        found.push((slot, row.array(9)?));
         Ok(())
     })?;
+    let mut slots = Vec::new();
+    for (mut slot, checksum) in found {
+        if let SlotKind::Quorum(_) = slot.info.kind {
+            slot.info.verifier = read_verifier(transaction, slot.info.id)?;
+        }
+        if slot.checksum(keystore) != checksum {
+            return Err(damaged(slots.len() + 1));
+        }
+        slots.push(slot);
+    }
     Ok(slots)
+}
+
+/// What verifies the shares of a slot; nothing, if that is missing, which the slot's checksum shows.
+fn read_verifier(transaction: &Transaction<'_>, slot: u32) -> Result<Vec<u8>> {
+    let mut verifier = Vec::new();
+    transaction.query("SELECT verifier FROM quorum WHERE slot = $1", &[slot.into()], |row| {
+        verifier = row.bytes(0)?.to_vec();
+        Ok(())
+    })?;
+    Ok(verifier)
 }
 
 /// `None` for a slot of unknown kind or impossible time.
 fn decode(row: &dyn Row) -> Result<Option<Slot>> {
-    let cost = Argon2Params { m_kib: row.number(5)?, t: row.number(6)?, p: row.number(7)? };
-    let kind = match row.int(1)? {
-        1 => SlotKind::Passphrase(cost),
-        2 => SlotKind::KeyFile,
-        _ => return Ok(None),
+    let Some(kind) = SlotKind::of(row.int(1)?, [row.number(5)?, row.number(6)?, row.number(7)?]) else {
+        return Ok(None);
     };
     let Ok(created) = Timestamp::from_unix_timestamp_nanos(i128::from(row.int(3)?) * 1_000_000) else {
         return Ok(None);
     };
-    let info = SlotInfo { id: row.number(0)?, kind, label: row.text(2)?.to_owned(), created };
+    let label = row.text(2)?.to_owned();
+    let info = SlotInfo { id: row.number(0)?, kind, label, created, verifier: Vec::new() };
     Ok(Some(Slot { info, salt: row.array(4)?, sealed: row.array(8)? }))
 }
 
 /// Writes a slot, over the one of the same number if there is one.
 pub(super) fn write(transaction: &Transaction<'_>, keystore: &[u8; 16], slot: &Slot) -> Result<()> {
     delete(transaction, slot.info.id)?;
-    let cost = slot.info.kind.cost();
+    if let SlotKind::Quorum(_) = slot.info.kind {
+        let verifier = Value::Bytes(&slot.info.verifier);
+        transaction.execute("INSERT INTO quorum VALUES ($1, $2)", &[slot.info.id.into(), verifier])?;
+    }
+    let [first, second, third] = slot.info.kind.numbers();
     transaction.execute(
         "INSERT INTO slot VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
@@ -316,9 +400,9 @@ pub(super) fn write(transaction: &Transaction<'_>, keystore: &[u8; 16], slot: &S
             Value::Text(&slot.info.label),
             Value::Int(millis(slot.info.created)),
             Value::Bytes(&slot.salt),
-            cost.m_kib.into(),
-            cost.t.into(),
-            cost.p.into(),
+            first.into(),
+            second.into(),
+            third.into(),
             Value::Bytes(&slot.sealed),
             Value::Bytes(&slot.checksum(keystore)),
         ],
@@ -327,6 +411,7 @@ pub(super) fn write(transaction: &Transaction<'_>, keystore: &[u8; 16], slot: &S
 
 /// Removes a slot.
 pub(super) fn delete(transaction: &Transaction<'_>, id: u32) -> Result<()> {
+    transaction.execute("DELETE FROM quorum WHERE slot = $1", &[id.into()])?;
     transaction.execute("DELETE FROM slot WHERE id = $1", &[id.into()])
 }
 

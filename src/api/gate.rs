@@ -1,0 +1,290 @@
+//! The way in to a service: open all the time, or, where custodians open the keystore, when they have.
+//!
+//! A sealed HSM has no [`Service`]: there is no root key, so there is nothing that could serve. The gate takes
+//! shares (`Kmsfs.HsmUnlock`), tells how far that is (`Kmsfs.HsmStatus`), and answers everything else with
+//! `KeyUnavailableException`. Enough shares make a service; `Kmsfs.HsmLock` takes it away. Requests in progress are
+//! finished, those that wait for something are sent home, and with the last of them the root key leaves memory.
+//!
+//! Shares are taken on the unix socket alone: they must not cross a network, TLS or not.
+
+use super::ending::{End, Ending, end};
+use super::error::{Error, Result};
+use super::model::{Operation, Shape, optional, required, text};
+use super::service::{Origin, Service, respond};
+use super::wire::{self, Input, Output, Value};
+use crate::hsm::Sealed;
+use crate::hsm::shares::Secret;
+use crate::hsm::text::Labelled;
+use crate::hsm::unsealing::{Taken, Unsealing};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// Largest body of an operation here, in bytes: a share has a few hundred letters.
+const BODY_MAX: usize = 8192;
+
+static STATE: Shape = Shape::Enum(&["Sealed", "Unsealing", "Operational"]);
+static COUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
+static NAME: Shape = text(8, 8);
+static WORDS: Shape = text(1, 1024);
+static INDEX: Shape = text(1, 3);
+static INDICES: Shape = Shape::List { of: &INDEX, min: 0, max: 255 };
+
+const STATUS_OUTPUT: &[super::model::Member] = &[
+    required("State", &STATE),
+    required("Name", &NAME),
+    required("Threshold", &COUNT),
+    required("Custodians", &COUNT),
+    required("ShareSet", &COUNT),
+    required("Submitted", &INDICES),
+    optional("SecondsLeft", &COUNT),
+];
+
+/// How the HSM is.
+static STATUS: Operation = Operation { name: "HsmStatus", input: &[], output: STATUS_OUTPUT, errors: &[] };
+/// Takes a share.
+static UNLOCK: Operation = Operation {
+    name: "HsmUnlock",
+    input: &[required("Share", &WORDS)],
+    output: STATUS_OUTPUT,
+    errors: &["InvalidShareException"],
+};
+/// Takes the root key out of memory.
+static LOCK: Operation = Operation { name: "HsmLock", input: &[], output: STATUS_OUTPUT, errors: &[] };
+
+/// See the module.
+pub struct Gate {
+    /// `None` where the keystore is open as long as the process runs.
+    hsm: Option<Hsm>,
+    state: Mutex<State>,
+    /// The state is another now.
+    changed: Notify,
+}
+
+/// Makes the service of an HSM that was just unlocked.
+pub type Unlocked = dyn Fn(&Sealed, &Secret) -> std::result::Result<Arc<Service>, String> + Send + Sync;
+
+struct Hsm {
+    sealed: Sealed,
+    unlocked: Box<Unlocked>,
+    own_uid: u32,
+}
+
+enum State {
+    Sealed(Unsealing),
+    /// A service is being made: it reads all of the keystore, which takes a moment.
+    Opening,
+    Open(Open),
+}
+
+struct Open {
+    service: Arc<Service>,
+    end: End,
+    ending: Ending,
+}
+
+impl Open {
+    fn new(service: Arc<Service>) -> Open {
+        let (end, ending) = end();
+        Open { service, end, ending }
+    }
+}
+
+impl Gate {
+    /// A gate that is open for good.
+    pub fn open(service: Arc<Service>) -> Gate {
+        Gate { hsm: None, state: Mutex::new(State::Open(Open::new(service))), changed: Notify::new() }
+    }
+
+    /// The gate of an HSM that is sealed, in a process of the user `own_uid`.
+    pub fn sealed(sealed: Sealed, own_uid: u32, unlocked: Box<Unlocked>) -> Gate {
+        let hsm = Some(Hsm { sealed, unlocked, own_uid });
+        Gate { hsm, state: Mutex::new(State::Sealed(Unsealing::default())), changed: Notify::new() }
+    }
+
+    /// Answers a request; see [`Service::answer`].
+    pub async fn answer(
+        self: &Arc<Self>,
+        origin: &Origin,
+        request: Request<Incoming>,
+        patience: Duration,
+        ending: Ending,
+    ) -> Response<Full<Bytes>> {
+        if let Some((hsm, operation)) = self.own_operation(&request) {
+            let outcome = self.run(hsm, operation, origin, request, patience).await;
+            return respond(Uuid::new_v4(), outcome);
+        }
+        match self.service() {
+            Some((service, until)) => service.answer(origin, request, patience, ending.or(until)).await,
+            None => respond(Uuid::new_v4(), Err(sealed_error())),
+        }
+    }
+
+    /// The service, if there is one now, and how it hears that it is to go.
+    fn service(&self) -> Option<(Arc<Service>, Ending)> {
+        match &*self.state.lock() {
+            State::Open(open) => Some((Arc::clone(&open.service), open.ending.clone())),
+            State::Sealed(_) | State::Opening => None,
+        }
+    }
+
+    /// Looks for changes of keys, for ever, whenever there is a service.
+    pub(super) async fn follow_changes(&self) {
+        loop {
+            let changed = self.changed.notified();
+            match self.service() {
+                Some((service, mut until)) => {
+                    tokio::select! {
+                        () = service.follow_changes() => {}
+                        () = until.come() => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Everything that is counted, as Prometheus reads it; nothing while sealed.
+    pub fn figures(&self) -> String {
+        self.service().map_or_else(String::new, |(service, _)| service.figures())
+    }
+
+    /// Writes down what is known of the calls that were served. To be called last.
+    pub fn close(&self) {
+        if let Some((service, _)) = self.service() {
+            service.close();
+        }
+    }
+
+    fn own_operation(&self, request: &Request<Incoming>) -> Option<(&Hsm, &'static Operation)> {
+        let hsm = self.hsm.as_ref()?;
+        let name = request.headers().get("x-amz-target")?.to_str().ok()?.strip_prefix("Kmsfs.")?;
+        let operation = [&STATUS, &UNLOCK, &LOCK].into_iter().find(|operation| operation.name == name)?;
+        Some((hsm, operation))
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        hsm: &Hsm,
+        operation: &'static Operation,
+        origin: &Origin,
+        request: Request<Incoming>,
+        patience: Duration,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let Origin::Peer { uid } = *origin else {
+            let message = "Custodians use the service's unix socket, on its own machine.";
+            return Err(Error::new("AccessDeniedException", message));
+        };
+        let body = Limited::new(request.into_body(), BODY_MAX).collect();
+        let body =
+            timeout(patience, body).await.map_err(|_| Error::serialization("The body took too long."))?;
+        let body = body.map_err(|_| Error::serialization("The body broke off, or is too long."))?.to_bytes();
+        let input = Input::decode(operation.input, Value::parse(&body)?)?;
+        wire::check(&input)?;
+        if operation.name == UNLOCK.name {
+            self.submit(input.required_text("Share")).await?;
+        } else if operation.name == LOCK.name {
+            self.lock(hsm, uid)?;
+        }
+        self.status(hsm)
+    }
+
+    fn status(&self, hsm: &Hsm) -> Result<Zeroizing<Vec<u8>>> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let (name, custodians, left) = match &mut *state {
+            State::Sealed(unsealing) => {
+                unsealing.expire(now);
+                let custodians = unsealing.custodians();
+                let name = if custodians.is_empty() { "Sealed" } else { "Unsealing" };
+                (name, custodians, unsealing.left(now))
+            }
+            State::Opening => ("Unsealing", Vec::new(), None),
+            State::Open(_) => ("Operational", Vec::new(), None),
+        };
+        drop(state);
+        let quorum = hsm.sealed.quorum();
+        let custodians: Vec<String> = custodians.iter().map(u8::to_string).collect();
+        Output::document(STATUS_OUTPUT, |output| {
+            output.text("State", name);
+            output.text("Name", &hsm.sealed.to_string());
+            output.integer("Threshold", i64::from(quorum.threshold()));
+            output.integer("Custodians", i64::from(quorum.custodians()));
+            output.integer("ShareSet", i64::from(hsm.sealed.set()));
+            output.texts("Submitted", custodians.iter().map(String::as_str));
+            if let Some(left) = left {
+                output.integer("SecondsLeft", i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a share; the last one needed opens the gate.
+    async fn submit(self: &Arc<Self>, words: &str) -> Result<()> {
+        let hsm = self.hsm.as_ref().expect("only an HSM takes shares");
+        let invalid = |why: &dyn std::fmt::Display| Error::new("InvalidShareException", why.to_string());
+        let labelled = Labelled::from_words(words).map_err(|e| invalid(&e))?;
+        let custodian = labelled.share.index;
+        let secret = {
+            let mut state = self.state.lock();
+            let State::Sealed(unsealing) = &mut *state else { return Ok(()) };
+            let taken = unsealing.submit(&hsm.sealed, labelled, Instant::now());
+            match taken.inspect_err(|e| log::warn!("a share was not taken: {e}")).map_err(|e| invalid(&e))? {
+                Taken::More { have, need } => {
+                    log::info!("custodian {custodian} gave a share: {} of {need}", have.len());
+                    return Ok(());
+                }
+                Taken::Complete(secret) => {
+                    *state = State::Opening;
+                    secret
+                }
+            }
+        };
+        log::info!("custodian {custodian} gave the last share needed");
+        let gate = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || gate.enter(&secret)).await;
+        opened.unwrap_or_else(|_| Err("it came to no end".to_owned())).map_err(|why| {
+            // Whatever it was, the custodians can try again.
+            *self.state.lock() = State::Sealed(Unsealing::default());
+            log::error!("the HSM could not be opened: {why}");
+            Error::new("KeyUnavailableException", format!("The HSM could not be opened: {why}"))
+        })
+    }
+
+    fn enter(&self, secret: &Secret) -> std::result::Result<(), String> {
+        let hsm = self.hsm.as_ref().expect("only an HSM is opened");
+        let service = (hsm.unlocked)(&hsm.sealed, secret)?;
+        *self.state.lock() = State::Open(Open::new(service));
+        self.changed.notify_waiters();
+        log::warn!("the HSM {} is operational", hsm.sealed);
+        Ok(())
+    }
+
+    /// Seals the HSM: for root and the service's own user.
+    fn lock(&self, hsm: &Hsm, uid: u32) -> Result<()> {
+        if uid != 0 && uid != hsm.own_uid {
+            let message = "Only the service's own user and root may lock the HSM.";
+            return Err(Error::new("AccessDeniedException", message));
+        }
+        let before = std::mem::replace(&mut *self.state.lock(), State::Sealed(Unsealing::default()));
+        if let State::Open(open) = before {
+            open.end.come();
+            log::warn!("user {uid} locked the HSM {}", hsm.sealed);
+            // What is known of the last calls is written down; that may take a moment.
+            drop(tokio::task::spawn_blocking(move || open.service.close()));
+        }
+        Ok(())
+    }
+}
+
+fn sealed_error() -> Error {
+    let message = "The HSM is sealed: its custodians unlock it with `kmsfs hsm unlock`.";
+    Error::new("KeyUnavailableException", message)
+}

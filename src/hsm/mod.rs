@@ -1,0 +1,165 @@
+//! The software HSM: a keystore that no one person opens.
+//!
+//! Its only slot seals the root key under a secret that custodians share. Nothing else ever opens it, and there is no
+//! recovery: whoever makes it names all that can.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`shares`] | a secret split among custodians, any so many of whom make it again; each share can be verified |
+//! | [`text`] | a share as words, for paper and for typing |
+//! | [`unsealing`] | shares that come in one at a time |
+
+pub mod shares;
+pub mod text;
+pub mod unsealing;
+
+use crate::kms::keystore::{self, Location, QuorumKey, QuorumShape, SlotKind, Unlock};
+use crate::kms::{self, Kms};
+use shares::{COMMITMENT_LEN, Quorum, Secret, Share};
+use std::fmt;
+use text::Labelled;
+
+/// What the quorum's secret gives a key for.
+const ROOT: &[u8] = b"keystore root";
+/// The first set of shares of a keystore.
+const FIRST_SET: u8 = 0;
+/// Combinations of custodians that a new keystore is tried with.
+const TRIALS: usize = 64;
+
+/// What can go wrong with an HSM keystore.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The keystore.
+    #[error(transparent)]
+    Keystore(#[from] keystore::Error),
+    /// The shares.
+    #[error(transparent)]
+    Shares(#[from] shares::Error),
+    /// It has slots of other kinds, and was not made for custodians.
+    #[error("{0} is not the keystore of an HSM: `kmsfs hsm init` makes one")]
+    NotAnHsm(Location),
+    /// Shares that were just made do not open it. Nothing of it may be used.
+    #[error("the new keystore {0} does not open with the shares that were made for it")]
+    SelfTest(Location),
+}
+
+/// A locked keystore that custodians open.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    location: Location,
+    keystore: [u8; 16],
+    set: u8,
+    quorum: Quorum,
+}
+
+impl Sealed {
+    /// Makes a keystore at `location` that any `threshold` of `custodians` open, and their shares, the first
+    /// custodian's first. Nobody has its root key then: it is in memory no more, and on the disk only sealed.
+    ///
+    /// # Errors
+    /// [`shares::Error::Quorum`]; [`keystore::Error::Exists`]; [`Error::SelfTest`], with nothing left behind.
+    pub fn create(
+        location: &Location,
+        threshold: u8,
+        custodians: u8,
+        options: kms::Options,
+    ) -> Result<(Sealed, Vec<Labelled>), Error> {
+        let secret = Secret::random();
+        let (quorum, shares) = Quorum::split(&secret, threshold, custodians)?;
+        let shape = QuorumShape { set: FIRST_SET, threshold, custodians };
+        let verifier = quorum.commitments().concat();
+        let unlock = Unlock::Quorum(QuorumKey { key: secret.key(ROOT), shape, verifier });
+        drop(secret);
+        drop(Kms::create(location.clone(), &unlock, "", options)?);
+        drop(unlock);
+        let sealed = Sealed::find(location)?;
+        sealed.try_out(&shares)?;
+        let label =
+            |share| Labelled { keystore: sealed.fingerprint(), set: FIRST_SET, threshold, custodians, share };
+        let labelled = shares.into_iter().map(label).collect();
+        Ok((sealed, labelled))
+    }
+
+    /// Reads what is public of the keystore at `location`.
+    ///
+    /// # Errors
+    /// [`Error::NotAnHsm`] if it has other slots than one for custodians; [`shares::Error::Commitments`] if that is
+    /// damaged; those of the keystore.
+    pub fn find(location: &Location) -> Result<Sealed, Error> {
+        let (keystore, slots) = Kms::inspect(location.clone())?;
+        let not_an_hsm = || Error::NotAnHsm(location.clone());
+        let [slot] = &*slots else { return Err(not_an_hsm()) };
+        let SlotKind::Quorum(QuorumShape { set, threshold, custodians }) = slot.kind else {
+            return Err(not_an_hsm());
+        };
+        let (commitments, rest) = slot.verifier.as_chunks::<COMMITMENT_LEN>();
+        let quorum = Quorum::from_parts(custodians, commitments.to_vec())?;
+        match rest.is_empty() && quorum.threshold() == threshold {
+            true => Ok(Sealed { location: location.clone(), keystore, set, quorum }),
+            false => Err(shares::Error::Commitments.into()),
+        }
+    }
+
+    /// Opens the keystore.
+    ///
+    /// # Errors
+    /// Those of the shares and of the keystore.
+    pub fn open(&self, secret: &Secret, options: kms::Options) -> Result<Kms, Error> {
+        Ok(Kms::open(self.location.clone(), &self.unlock(secret), options)?)
+    }
+
+    /// Tries combinations of custodians: each must give the secret that opens the keystore.
+    fn try_out(&self, shares: &[Share]) -> Result<(), Error> {
+        let failed = |_| Error::SelfTest(self.location.clone());
+        let need = usize::from(self.quorum.threshold());
+        let all = (0..1u32 << shares.len()).filter(|bits| bits.count_ones() as usize == need);
+        for bits in all.take(TRIALS) {
+            let chosen = shares.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+            let chosen: Vec<&Share> = chosen.map(|(_, share)| share).collect();
+            let secret = self.quorum.combine(&chosen).map_err(failed)?;
+            Kms::test(self.location.clone(), &self.unlock(&secret))
+                .map_err(|_| Error::SelfTest(self.location.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn unlock(&self, secret: &Secret) -> Unlock {
+        let (threshold, custodians) = (self.quorum.threshold(), self.quorum.custodians());
+        let shape = QuorumShape { set: self.set, threshold, custodians };
+        Unlock::Quorum(QuorumKey {
+            key: secret.key(ROOT),
+            shape,
+            verifier: self.quorum.commitments().concat(),
+        })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// What its shares call it.
+    pub fn fingerprint(&self) -> [u8; 4] {
+        *self.keystore.first_chunk().expect("an id is longer")
+    }
+
+    /// Which set of shares opens it.
+    pub fn set(&self) -> u8 {
+        self.set
+    }
+
+    /// How custodians share its secret.
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+}
+
+/// The name of an HSM, for people: as on its shares.
+impl fmt::Display for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fingerprint().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

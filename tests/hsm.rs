@@ -1,0 +1,209 @@
+//! The software HSM from outside: custodians unlock a service, and a mount follows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{
+    tools::{bytes, ok, progress},
+    volume::{Volume, wait_until},
+};
+use rustix::io::Errno;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a cold file may take to fail while the HSM is sealed.
+const BOUND: Duration = Duration::from_secs(11);
+
+/// An HSM's service, and the shares of its custodians; killed when dropped.
+struct Hsm {
+    process: Child,
+    socket: PathBuf,
+    shares: PathBuf,
+}
+
+impl Hsm {
+    /// A new HSM with the volume's keystore, sealed.
+    fn start(volume: &Volume, quorum: &str) -> Hsm {
+        let shares = volume.home().join("shares");
+        ok(volume.kmsfs("hsm").args(["init", "--quorum", quorum, "--shares-to"]).arg(&shares));
+        let (process, socket) = serve(volume);
+        Hsm { process, socket, shares }
+    }
+
+    fn restart(&mut self, volume: &Volume) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        (self.process, self.socket) = serve(volume);
+    }
+
+    fn url(&self) -> String {
+        format!("unix:{}", self.socket.display())
+    }
+
+    fn command(&self, volume: &Volume, name: &str) -> Command {
+        let mut command = volume.kmsfs("hsm");
+        command.args([name, "--json", "--socket"]).arg(&self.socket);
+        command
+    }
+
+    fn unlock(&self, volume: &Volume, custodian: u8) -> Output {
+        let share = self.shares.join(format!("share-{custodian}.txt"));
+        self.command(volume, "unlock").arg("--share-file").arg(share).output().unwrap()
+    }
+
+    fn status(&self, volume: &Volume) -> Value {
+        serde_json::from_str(&ok(&mut self.command(volume, "status"))).unwrap()
+    }
+}
+
+fn serve(volume: &Volume) -> (Child, PathBuf) {
+    let socket = volume.home().join("hsm.sock");
+    let mut command = volume.kmsfs("kms");
+    let mut process =
+        command.args(["serve", "--socket"]).arg(&socket).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("Serving on")), "the service says that it serves");
+    std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
+    (process, socket)
+}
+
+impl Drop for Hsm {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn is_nokey<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::NOKEY.raw_os_error()))
+}
+
+#[test]
+fn a_sealed_hsm_serves_nothing_and_a_quorum_opens_it() {
+    let volume = Volume::bare();
+    let mut hsm = Hsm::start(&volume, "2/3");
+    let status = hsm.status(&volume);
+    assert_eq!(
+        (&status["State"], &status["Threshold"], &status["Custodians"]),
+        (&"Sealed".into(), &2.into(), &3.into())
+    );
+
+    let init = || volume.kmsfs("init").args(["--kms", &hsm.url()]).arg(volume.lower()).output().unwrap();
+    let refused = init();
+    assert!(!refused.status.success() && message(&refused).contains("sealed"), "{}", message(&refused));
+
+    assert_eq!(json(&hsm.unlock(&volume, 1))["Submitted"], serde_json::json!(["1"]));
+    let again = json(&hsm.unlock(&volume, 1));
+    assert_eq!((&again["State"], &again["Submitted"]), (&"Unsealing".into(), &serde_json::json!(["1"])));
+    assert!(!init().status.success(), "one custodian is not enough, however often");
+    assert_eq!(json(&hsm.unlock(&volume, 3))["State"], "Operational");
+    let made = init();
+    assert!(made.status.success(), "{}", message(&made));
+
+    hsm.restart(&volume);
+    assert_eq!(hsm.status(&volume)["State"], "Sealed", "nothing of the shares was kept");
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", message(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_share_that_is_wrong_is_refused_in_words_that_do_not_repeat_it() {
+    let volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    let good = fs::read_to_string(hsm.shares.join("share-1.txt")).unwrap();
+    let mut words: Vec<&str> = good.split_whitespace().collect();
+    words.swap(3, 20);
+    let file = volume.scratch("share");
+    for (text, reason) in [
+        (words.join(" "), "do not fit together"),
+        (words[1..].join(" "), "33 words; here are 32"),
+        (good.replacen(words[0], "xyzzy", 1), "not in the list"),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let refused = hsm.command(&volume, "unlock").arg("--share-file").arg(&file).output().unwrap();
+        let message = message(&refused);
+        assert!(!refused.status.success() && message.contains(reason), "{message}");
+        assert!(!message.contains(words[10]), "{message}");
+    }
+    // A share of another HSM is well-formed, and told apart.
+    let elsewhere = Volume::bare();
+    let other = Hsm::start(&elsewhere, "2/3");
+    fs::copy(other.shares.join("share-1.txt"), &file).unwrap();
+    let refused = hsm.command(&volume, "unlock").arg("--share-file").arg(&file).output().unwrap();
+    assert!(message(&refused).contains("another HSM"), "{}", message(&refused));
+    assert_eq!(hsm.status(&volume)["State"], "Sealed");
+}
+
+#[test]
+fn a_mount_waits_for_the_custodians_and_goes_on_without_remounting() {
+    let mut volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    volume.init(&["--kms", &hsm.url()]);
+    volume.option("--kms").option(&hsm.url());
+    volume.mount();
+    let (warm, cold) = (volume.path("warm"), volume.path("cold"));
+    fs::write(&warm, bytes(1, 50_000)).unwrap();
+    fs::write(&cold, bytes(2, 50_000)).unwrap();
+    volume.remount();
+    let mut open = fs::OpenOptions::new().append(true).open(&warm).unwrap();
+
+    ok(&mut hsm.command(&volume, "lock"));
+    let began = Instant::now();
+    let refused = fs::read(&cold);
+    assert!(is_nokey(&refused), "{refused:?}");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+    open.write_all(b"acknowledged").unwrap();
+    open.sync_all().unwrap();
+
+    json(&hsm.unlock(&volume, 3));
+    json(&hsm.unlock(&volume, 1));
+    let back = wait_until(BOUND, || fs::read(&cold).is_ok_and(|read| read == bytes(2, 50_000)));
+    assert!(back, "the cold file does not open though the HSM is operational");
+    drop(open);
+    volume.remount();
+    let expected = [bytes(1, 50_000), b"acknowledged".to_vec()].concat();
+    assert!(fs::read(&warm).unwrap() == expected, "what was acknowledged while sealed is there");
+}
+
+#[test]
+fn no_passphrase_opens_the_keystore_of_an_hsm() {
+    let volume = Volume::bare();
+    ok(volume
+        .kmsfs("hsm")
+        .args(["init", "--quorum", "2/2", "--all", "--shares-to"])
+        .arg(volume.home().join("shares")));
+    for command in [&["key", "list"][..], &["keystore", "slot", "list"], &["keystore", "slot", "add"]] {
+        let refused = volume.kmsfs(command[0]).args(&command[1..]).output().unwrap();
+        let message = message(&refused);
+        assert!(!refused.status.success() && message.contains("custodians alone"), "{command:?}: {message}");
+    }
+}
+
+#[test]
+fn a_quorum_that_protects_nothing_is_refused_and_nothing_is_made() {
+    let volume = Volume::bare();
+    for (quorum, reason) in [("1/3", "at least 2"), ("4/3", "at least 2"), ("3/3", "--all"), ("x", "2/3")] {
+        let refused = volume.kmsfs("hsm").args(["init", "--quorum", quorum]).output().unwrap();
+        assert!(
+            !refused.status.success() && message(&refused).contains(reason),
+            "{quorum}: {}",
+            message(&refused)
+        );
+        assert!(!volume.keystore().exists());
+    }
+}
