@@ -82,7 +82,7 @@ impl Labelled {
     /// Reads words: in any case, between any white space, each whole or its first four letters.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`enum@Error`].
     pub fn from_words(text: &str) -> Result<Labelled, Error> {
         let mut bytes = Zeroizing::new([0u8; LEN + 1]);
         let count = text.split_whitespace().count();
