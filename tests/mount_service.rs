@@ -234,3 +234,48 @@ fn a_volume_does_not_say_whom_to_ask_for_its_key() {
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(message.contains(&format!("--kms {}", service.url())), "{message}");
 }
+
+/// Calls of an operation that the service has recorded.
+fn calls(volume: &Volume, operation: &str) -> u64 {
+    let text = ok(volume.kmsfs("kms").args(["usage", "--by", "operation", "--json"]));
+    let usage: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let lines = usage["Lines"].as_array().unwrap();
+    lines.iter().find(|line| line["Name"] == operation).map_or(0, |line| line["Calls"].as_u64().unwrap())
+}
+
+/// A volume with `wrap` at a service, 300 files in it, mounted anew and each read twice; and the calls of GenerateDataKey and
+/// Decrypt that came of the files.
+fn three_hundred_files(wrap: &str) -> (u64, u64) {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    ok(volume.kmsfs("key").args(["create", "--alias", KEY]));
+    let service = Service::start(&volume, "127.0.0.1:0", &["--audit-durable"]);
+    volume.init(&["--kms", &service.url(), "--key", KEY, "--wrap", wrap]);
+    volume.option("--kms").option(&service.url());
+    volume.mount();
+    let before = (calls(&volume, "GenerateDataKey"), calls(&volume, "Decrypt"));
+    for n in 0..300 {
+        fs::write(volume.path(format!("{n}")), bytes(n, 100)).unwrap();
+    }
+    let generated = calls(&volume, "GenerateDataKey") - before.0;
+    volume.remount();
+    for _ in 0..2 {
+        for n in 0..300 {
+            assert!(fs::read(volume.path(format!("{n}"))).unwrap() == bytes(n, 100), "file {n}");
+        }
+    }
+    // Of the Decrypt calls, one is for the volume key at the second mount.
+    (generated, calls(&volume, "Decrypt") - before.1 - 1)
+}
+
+#[test]
+fn a_zone_key_takes_one_call_for_many_files() {
+    assert_eq!(three_hundred_files("zone-key"), (1, 1));
+}
+
+#[test]
+fn directly_wrapped_keys_take_a_call_a_file_and_a_few_made_ahead() {
+    let (generated, decrypted) = three_hundred_files("direct");
+    assert!((300..=300 + 1024).contains(&generated), "{generated} data keys for 300 files");
+    assert_eq!(decrypted, 300, "each file was opened twice, and its key asked for once");
+}
