@@ -207,3 +207,27 @@ fn a_quorum_that_protects_nothing_is_refused_and_nothing_is_made() {
         assert!(!volume.keystore().exists());
     }
 }
+
+#[test]
+fn new_shares_take_the_place_of_old_ones_while_the_service_runs() {
+    let volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    let fresh = volume.home().join("fresh");
+    let mut refresh = volume.kmsfs("hsm");
+    refresh.args(["refresh", "--quorum", "3/5", "--shares-to"]).arg(&fresh);
+    for custodian in [1, 3] {
+        refresh.arg("--share-file").arg(hsm.shares.join(format!("share-{custodian}.txt")));
+    }
+    ok(&mut refresh);
+    assert_eq!(hsm.status(&volume)["State"], "Operational");
+    ok(&mut hsm.command(&volume, "lock"));
+    let refused = hsm.unlock(&volume, 1);
+    assert!(message(&refused).contains("old share"), "{}", message(&refused));
+    for custodian in [5, 2, 4] {
+        let share = fresh.join(format!("share-{custodian}.txt"));
+        ok(hsm.command(&volume, "unlock").arg("--share-file").arg(share));
+    }
+    assert_eq!(hsm.status(&volume)["State"], "Operational");
+}

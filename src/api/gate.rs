@@ -72,9 +72,24 @@ pub struct Gate {
 pub type Unlocked = dyn Fn(&Sealed, &Secret) -> std::result::Result<Arc<Service>, String> + Send + Sync;
 
 struct Hsm {
-    sealed: Sealed,
+    /// As it was when the first share of an unsealing came: shares may have been handed out anew before.
+    sealed: Mutex<Arc<Sealed>>,
     unlocked: Box<Unlocked>,
     own_uid: u32,
+}
+
+impl Hsm {
+    fn sealed(&self) -> Arc<Sealed> {
+        Arc::clone(&self.sealed.lock())
+    }
+
+    /// Reads the public part of the keystore again.
+    fn look_again(&self) {
+        match Sealed::find(self.sealed().location()) {
+            Ok(found) => *self.sealed.lock() = Arc::new(found),
+            Err(e) => log::error!("what is known of the custodians may be old: {e}"),
+        }
+    }
 }
 
 enum State {
@@ -105,7 +120,7 @@ impl Gate {
 
     /// The gate of an HSM that is sealed, in a process of the user `own_uid`.
     pub fn sealed(sealed: Sealed, own_uid: u32, unlocked: Box<Unlocked>) -> Gate {
-        let hsm = Some(Hsm { sealed, unlocked, own_uid });
+        let hsm = Some(Hsm { sealed: Mutex::new(Arc::new(sealed)), unlocked, own_uid });
         Gate { hsm, state: Mutex::new(State::Sealed(Unsealing::default())), changed: Notify::new() }
     }
 
@@ -210,14 +225,15 @@ impl Gate {
             State::Open(_) => ("Operational", Vec::new(), None),
         };
         drop(state);
-        let quorum = hsm.sealed.quorum();
+        let sealed = hsm.sealed();
+        let quorum = sealed.quorum();
         let custodians: Vec<String> = custodians.iter().map(u8::to_string).collect();
         Output::document(STATUS_OUTPUT, |output| {
             output.text("State", name);
-            output.text("Name", &hsm.sealed.to_string());
+            output.text("Name", &sealed.to_string());
             output.integer("Threshold", i64::from(quorum.threshold()));
             output.integer("Custodians", i64::from(quorum.custodians()));
-            output.integer("ShareSet", i64::from(hsm.sealed.set()));
+            output.integer("ShareSet", i64::from(sealed.set()));
             output.texts("Submitted", custodians.iter().map(String::as_str));
             if let Some(left) = left {
                 output.integer("SecondsLeft", i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
@@ -232,10 +248,18 @@ impl Gate {
         let invalid = |why: &dyn std::fmt::Display| Error::new("InvalidShareException", why.to_string());
         let labelled = Labelled::from_words(words).map_err(|e| invalid(&e))?;
         let custodian = labelled.share.index;
+        let first =
+            matches!(&*self.state.lock(), State::Sealed(unsealing) if unsealing.custodians().is_empty());
+        if first {
+            let gate = Arc::clone(self);
+            let look = move || gate.hsm.as_ref().expect("only an HSM takes shares").look_again();
+            tokio::task::spawn_blocking(look).await.map_err(|_| sealed_error())?;
+        }
+        let sealed = hsm.sealed();
         let secret = {
             let mut state = self.state.lock();
             let State::Sealed(unsealing) = &mut *state else { return Ok(()) };
-            let taken = unsealing.submit(&hsm.sealed, labelled, Instant::now());
+            let taken = unsealing.submit(&sealed, labelled, Instant::now());
             match taken.inspect_err(|e| log::warn!("a share was not taken: {e}")).map_err(|e| invalid(&e))? {
                 Taken::More { have, need } => {
                     log::info!("custodian {custodian} gave a share: {} of {need}", have.len());
@@ -260,10 +284,11 @@ impl Gate {
 
     fn enter(&self, secret: &Secret) -> std::result::Result<(), String> {
         let hsm = self.hsm.as_ref().expect("only an HSM is opened");
-        let service = (hsm.unlocked)(&hsm.sealed, secret)?;
+        let sealed = hsm.sealed();
+        let service = (hsm.unlocked)(&sealed, secret)?;
         *self.state.lock() = State::Open(Open::new(service));
         self.changed.notify_waiters();
-        log::warn!("the HSM {} is operational", hsm.sealed);
+        log::warn!("the HSM {sealed} is operational");
         Ok(())
     }
 
@@ -276,7 +301,7 @@ impl Gate {
         let before = std::mem::replace(&mut *self.state.lock(), State::Sealed(Unsealing::default()));
         if let State::Open(open) = before {
             open.end.come();
-            log::warn!("user {uid} locked the HSM {}", hsm.sealed);
+            log::warn!("user {uid} locked the HSM {}", hsm.sealed());
             // What is known of the last calls is written down; that may take a moment.
             drop(tokio::task::spawn_blocking(move || open.service.close()));
         }

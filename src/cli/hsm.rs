@@ -6,6 +6,7 @@ use std::{
     os::fd::RawFd,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use clap::Subcommand;
@@ -16,7 +17,12 @@ use super::{Exit, Failure, Global, access, output, secret};
 use crate::{
     crypto::SecretBytes,
     fuse::control,
-    hsm::{Sealed, text::Labelled},
+    hsm::{
+        Sealed,
+        shares::Secret,
+        text::Labelled,
+        unsealing::{Taken, Unsealing},
+    },
     keys::{Caller, Place},
     kms::{self, keystore},
 };
@@ -57,6 +63,21 @@ enum Command {
     Unlock(UnlockArgs),
     /// Seal the HSM at once: its keys leave memory
     Lock(SocketArgs),
+    /// Hand out new shares, of the same quorum or another; old ones are worth nothing with them
+    ///
+    /// A quorum of custodians gives its shares to this command. It helps where fewer than a
+    /// quorum of shares were lost or seen. Whoever has a quorum of old shares has the secret;
+    /// against that, move the keys to a new HSM.
+    Refresh(RefreshArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RefreshArgs {
+    #[command(flatten)]
+    new: InitArgs,
+    /// Read a share from a file; several times, until there are enough
+    #[arg(long, value_name = "FILE")]
+    share_file: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,6 +121,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Init(args) => init(args, global),
         Command::Status(args) => show(&args.call("HsmStatus", &json!({}))?, global.json),
         Command::Unlock(args) => unlock(args, global.json),
+        Command::Refresh(args) => refresh(args, global),
         Command::Lock(args) => {
             let status = args.call("HsmLock", &json!({}))?;
             if global.json {
@@ -117,11 +139,7 @@ fn parse_quorum(text: &str) -> Result<(u8, u8), String> {
 }
 
 fn init(args: &InitArgs, global: &Global) -> Result<(), Failure> {
-    let (threshold, custodians) = args.quorum;
-    if threshold == custodians && !args.all {
-        let message = format!("with {threshold}/{custodians}, one share that is lost takes the keys along");
-        return Err(Failure::new(Exit::Usage, message).hint("If that is what you want, say so with --all."));
-    }
+    let (threshold, custodians) = args.quorum()?;
     access::prepare()?;
     let location = access::location(global)?;
     if location.exists()? {
@@ -130,24 +148,73 @@ fn init(args: &InitArgs, global: &Global) -> Result<(), Failure> {
     let place = Shares::to(args, global)?;
     access::make_directory_for(&location)?;
     let (sealed, shares) = Sealed::create(&location, threshold, custodians, kms::Options::default())?;
-    let handed = place.hand_out(&sealed, &shares);
-    if let Err(failure) = handed {
-        let hint = format!(
-            "The keystore {location} was made but its shares did not reach you: remove it, and begin again."
-        );
-        return Err(failure.hint(hint));
+    let files = place.hand_out(&sealed, &shares).map_err(|failure| {
+        let hint = "was made but its shares did not reach you: remove it, and begin again.";
+        failure.hint(format_args!("The keystore {location} {hint}"))
+    })?;
+    done(&sealed, &files, global.json, "Made the keystore")
+}
+
+fn refresh(args: &RefreshArgs, global: &Global) -> Result<(), Failure> {
+    let (threshold, custodians) = args.new.quorum()?;
+    access::prepare()?;
+    let sealed = Sealed::find(&access::location(global)?)?;
+    let place = Shares::to(&args.new, global)?;
+    let secret = collect(&sealed, &args.share_file)?;
+    let kms = sealed.open(&secret, kms::Options::default())?;
+    let (sealed, shares) = sealed.refresh(&kms, &secret, threshold, custodians)?;
+    drop(secret);
+    let files = place.hand_out(&sealed, &shares).map_err(|failure| {
+        failure.hint("The old shares are void and the new ones did not all reach you: refresh again at once.")
+    })?;
+    done(&sealed, &files, global.json, "Handed out new shares for the keystore")
+}
+
+/// The secret, of the shares in files, or else of those that custodians type.
+fn collect(sealed: &Sealed, files: &[PathBuf]) -> Result<Secret, Failure> {
+    let mut unsealing = Unsealing::default();
+    let mut files = files.iter();
+    loop {
+        let file = files.next();
+        let share = secret::share(file.map(PathBuf::as_path), None)?;
+        let wrong = |what: &dyn std::fmt::Display| Failure::new(Exit::WrongSecret, what);
+        let words = std::str::from_utf8(share.expose()).map_err(|_| wrong(&"the share is no text"))?;
+        let labelled = Labelled::from_words(words).map_err(|err| wrong(&err))?;
+        match unsealing.submit(sealed, labelled, Instant::now()).map_err(|err| wrong(&err))? {
+            Taken::Complete(secret) => return Ok(secret),
+            Taken::More { have, need } => output::note(format_args!("{} of {need} shares.", have.len())),
+        }
     }
-    if global.json {
+}
+
+fn done(sealed: &Sealed, files: &[PathBuf], json: bool, what: &str) -> Result<(), Failure> {
+    let (location, quorum) = (sealed.location(), sealed.quorum());
+    let (threshold, custodians) = (quorum.threshold(), quorum.custodians());
+    if json {
         return output::json(&json!({
             "Keystore": location.to_string(), "Name": sealed.to_string(), "Threshold": threshold,
-            "Custodians": custodians, "Shares": handed?,
+            "Custodians": custodians, "ShareSet": sealed.set(), "Shares": files,
         }));
     }
     output::note(format_args!(
-        "Made the keystore {location} of the HSM {sealed}: {threshold} of {custodians} shares open it.\n\
+        "{what} {location} of the HSM {sealed}: {threshold} of {custodians} shares open it.\n\
          Every combination that was tried does. Start it with: kmsfs kms serve"
     ));
     Ok(())
+}
+
+impl InitArgs {
+    fn quorum(&self) -> Result<(u8, u8), Failure> {
+        let (threshold, custodians) = self.quorum;
+        if threshold == custodians && !self.all {
+            let message =
+                format!("with {threshold}/{custodians}, one share that is lost takes the keys along");
+            return Err(
+                Failure::new(Exit::Usage, message).hint("If that is what you want, say so with --all.")
+            );
+        }
+        Ok((threshold, custodians))
+    }
 }
 
 /// Where the shares of a new HSM go.

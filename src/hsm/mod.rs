@@ -74,9 +74,7 @@ impl Sealed {
         drop(unlock);
         let sealed = Sealed::find(location)?;
         sealed.try_out(&shares)?;
-        let label =
-            |share| Labelled { keystore: sealed.fingerprint(), set: FIRST_SET, threshold, custodians, share };
-        let labelled = shares.into_iter().map(label).collect();
+        let labelled = sealed.label(shares);
         Ok((sealed, labelled))
     }
 
@@ -98,6 +96,36 @@ impl Sealed {
             true => Ok(Sealed { location: location.clone(), keystore, set, quorum }),
             false => Err(shares::Error::Commitments.into()),
         }
+    }
+
+    /// Hands out new shares, of this quorum or another, to the same secret: a new polynomial. Old shares are of no use
+    /// together with new ones, so shares that were lost or seen, fewer than a quorum, are worth nothing any more. A quorum
+    /// of old shares still is the secret: that takes a new keystore.
+    ///
+    /// # Errors
+    /// [`shares::Error::Quorum`]; those of the keystore; [`Error::SelfTest`].
+    pub fn refresh(
+        &self,
+        kms: &Kms,
+        secret: &Secret,
+        threshold: u8,
+        custodians: u8,
+    ) -> Result<(Sealed, Vec<Labelled>), Error> {
+        let (quorum, shares) = Quorum::split(secret, threshold, custodians)?;
+        let set = self.set.wrapping_add(1);
+        let shape = QuorumShape { set, threshold, custodians };
+        let verifier = quorum.commitments().concat();
+        kms.change_quorum(QuorumKey { key: secret.key(ROOT), shape, verifier })?;
+        let sealed = Sealed::find(&self.location)?;
+        sealed.try_out(&shares)?;
+        let labelled = sealed.label(shares);
+        Ok((sealed, labelled))
+    }
+
+    fn label(&self, shares: Vec<Share>) -> Vec<Labelled> {
+        let (keystore, set) = (self.fingerprint(), self.set);
+        let (threshold, custodians) = (self.quorum.threshold(), self.quorum.custodians());
+        shares.into_iter().map(|share| Labelled { keystore, set, threshold, custodians, share }).collect()
     }
 
     /// Opens the keystore.

@@ -142,3 +142,23 @@ fn wrong_shares_are_slowed_down_and_good_ones_are_forgotten_in_time() {
         Taken::Complete(_) => panic!("the first share was too old"),
     }
 }
+
+#[test]
+fn new_shares_open_it_old_ones_are_called_old_and_do_not_mix() {
+    let (_directory, sealed, old) = create(2, 3);
+    let secret = unseal(&sealed, &[&old[0], &old[1]]).unwrap();
+    let kms = sealed.open(&secret, kms::Options::default()).unwrap();
+    let (fresh, new) = sealed.refresh(&kms, &secret, 3, 4).unwrap();
+    drop((kms, secret));
+    assert_eq!((fresh.set(), fresh.quorum().threshold(), new.len()), (1, 3, 4));
+    let secret = unseal(&fresh, &[&new[3], &new[0], &new[2]]).unwrap();
+    fresh.open(&secret, kms::Options::default()).unwrap();
+
+    let (mut unsealing, now) = (Unsealing::default(), Instant::now());
+    let refused = unsealing.submit(&fresh, typed(&old[0]), now).unwrap_err();
+    assert_eq!(refused, Refused::Old { found: 0, current: 1 });
+    // Whoever changes the label is told by the commitments.
+    let relabelled = Labelled { set: 1, ..typed(&old[0]) };
+    let refused = unsealing.submit(&fresh, relabelled, now).unwrap_err();
+    assert_eq!(refused, Refused::Share(shares::Error::Forged(1)));
+}

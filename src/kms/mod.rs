@@ -256,6 +256,22 @@ impl Kms {
         })
     }
 
+    /// Has custodians share the root key in another way: new shares, or another quorum.
+    ///
+    /// # Errors
+    /// [`keystore::Error::NoSuchSlot`] if custodians share nothing here.
+    pub fn change_quorum(&self, quorum: keystore::QuorumKey) -> keystore::Result<()> {
+        let of_quorum = |slot: &SlotInfo| matches!(slot.kind, keystore::SlotKind::Quorum(_));
+        let id = self.slots()?.iter().find(|slot| of_quorum(slot)).map_or(0, |slot| slot.id);
+        let slot = self.seal_slot(&Unlock::Quorum(quorum), id, String::new())?;
+        self.core.change_slots(|change| {
+            if !change.slots()?.iter().any(|slot| slot.id == id && of_quorum(slot)) {
+                return Err(keystore::Error::NoSuchSlot(id));
+            }
+            change.put_slot(&slot)
+        })
+    }
+
     /// Removes slot `id`.
     ///
     /// # Errors
