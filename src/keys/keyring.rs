@@ -181,13 +181,15 @@ impl Keyring {
             let dek = match envelope.mode {
                 WrapMode::Direct => {
                     let context = self.context(&zone, Purpose::File(*file));
-                    self.calls.count(|| cmk.provider.unwrap_key(&envelope.wrapped, &context))?
+                    self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &envelope.wrapped, &context))?
                 }
                 WrapMode::ZoneKey => {
                     let parts = Parts::of(&envelope.wrapped)?;
                     let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
                         let context = self.context(&zone, Purpose::ZoneKey);
-                        let key = self.calls.count(|| cmk.provider.unwrap_key(&parts.zone_key, &context))?;
+                        let key = self
+                            .calls
+                            .count(|| cmk.provider.unwrap_key(&cmk.arn, &parts.zone_key, &context))?;
                         Ok(Arc::new(ZoneKey::new(key, parts.zone_key.clone())))
                     })?;
                     zone_key.open(&self.volume, &zone.id, file, &parts)?

@@ -34,7 +34,7 @@ impl KeyProvider for LocalProvider {
         Ok(self.kms.encrypt(&call, cmk, algorithm, key.expose(), &context)?.into())
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
+    fn unwrap_key(&self, _: &str, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
         let header = BlobHeader::parse(&wrapped.blob)?;
         if (header.key.as_bytes(), header.material) != (&wrapped.key_id, wrapped.material) {
             return Err(Error::new(

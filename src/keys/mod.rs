@@ -21,7 +21,7 @@ pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
 pub use keyring::{CacheStats, Keyring};
 pub use local::LocalProvider;
-pub use service::{Caller, Place, ServiceProvider};
+pub use service::{Caller, Endpoint, Place, ServiceProvider};
 pub use sources::Sources;
 pub use watch::Watch;
 pub use zone::{Cmk, Envelope, NO_ZONE, WrapMode, Zone, ZoneId};
@@ -122,11 +122,11 @@ pub trait KeyProvider: Send + Sync {
     /// As [`KeyProvider::generate`].
     fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error>;
 
-    /// Unwraps a data key.
+    /// Unwraps a data key that `cmk` has wrapped.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it was altered or wrapped in another context; otherwise any other kind.
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error>;
+    fn unwrap_key(&self, cmk: &str, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error>;
 
     /// A number that changes whenever a key's state, material or name may have changed: also when it can no
     /// longer be told whether they have. Cheap.

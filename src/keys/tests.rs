@@ -72,7 +72,7 @@ impl KeyProvider for Fake {
         Ok(WrappedKey { key_id: CMK, material: 1, blob: key.expose().to_vec() })
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, _: &Context<'_>) -> Result<Key, Error> {
+    fn unwrap_key(&self, _: &str, wrapped: &WrappedKey, _: &Context<'_>) -> Result<Key, Error> {
         self.answer()?;
         Ok(Key::from_bytes(&mut wrapped.blob.as_slice().try_into().unwrap()))
     }
@@ -406,13 +406,13 @@ fn a_local_key_unwraps_for_what_it_was_made_for_and_nothing_else() {
     let provider = LocalProvider::new(kms);
     let (made, wrapped) = provider.generate(&key, &of_file(1)).unwrap();
     assert!(wrapped.blob.len() <= 160 && wrapped.material == 1);
-    assert_eq!(provider.unwrap_key(&wrapped, &of_file(1)).unwrap(), made);
+    assert_eq!(provider.unwrap_key(&key, &wrapped, &of_file(1)).unwrap(), made);
 
     let volume = Context { volume: VOLUME, zone: None, purpose: Purpose::Volume };
     let zoned = Context { zone: Some("finance"), ..of_file(1) };
     let elsewhere = Context { volume: [8; 16], ..of_file(1) };
     for context in [of_file(2), volume, zoned, elsewhere] {
-        assert_eq!(provider.unwrap_key(&wrapped, &context).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(provider.unwrap_key(&key, &wrapped, &context).unwrap_err().kind(), ErrorKind::Invalid);
     }
     let mut altered = wrapped.clone();
     *altered.blob.last_mut().unwrap() ^= 1;
@@ -420,7 +420,7 @@ fn a_local_key_unwraps_for_what_it_was_made_for_and_nothing_else() {
     let renumbered = WrappedKey { material: 2, ..wrapped.clone() };
     let cut = WrappedKey { blob: wrapped.blob[..20].to_vec(), ..wrapped };
     for wrapped in [altered, renamed, renumbered, cut] {
-        assert_eq!(provider.unwrap_key(&wrapped, &of_file(1)).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(provider.unwrap_key(&key, &wrapped, &of_file(1)).unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
 

@@ -139,13 +139,13 @@ impl Volume {
         let root = open_root(dir)?;
         let unverified = Config::read(&*lower, &root)?;
         let provider = sources.get(unverified.kms())?;
-        let volume_key =
-            match provider.unwrap_key(unverified.wrapped(), &volume_context(*unverified.volume_id())) {
-                Err(e) if e.kind() == ErrorKind::Invalid => {
-                    return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
-                }
-                other => other?,
-            };
+        let context = volume_context(*unverified.volume_id());
+        let volume_key = match provider.unwrap_key(unverified.cmk(), unverified.wrapped(), &context) {
+            Err(e) if e.kind() == ErrorKind::Invalid => {
+                return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
+            }
+            other => other?,
+        };
         let config = unverified.verify(&volume_key)?;
         let keys = VolumeKeys::new(&volume_key, *config.volume_id());
         let zones = zones(config.settings(), &sources)?;

@@ -68,6 +68,7 @@ impl KeyProvider for Switch {
 
     fn unwrap_key(
         &self,
+        _: &str,
         wrapped: &WrappedKey,
         context: &Context<'_>,
     ) -> std::result::Result<Key, keys::Error> {

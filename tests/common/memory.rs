@@ -38,7 +38,7 @@ impl KeyProvider for OneKey {
         Ok(WrappedKey { key_id: [1; 16], material: 1, blob })
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
+    fn unwrap_key(&self, _: &str, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
         let invalid = || Error::new(ErrorKind::Invalid, "not a wrapped key of this KMS");
         let (sealed, tag) = wrapped.blob.split_last_chunk::<16>().ok_or_else(invalid)?;
         let mut key: [u8; 32] = sealed.try_into().map_err(|_| invalid())?;

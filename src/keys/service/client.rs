@@ -1,36 +1,39 @@
 //! Calls of a KMS service: AWS JSON 1.1, signed where there is no unix socket.
+//!
+//! A call ends within [`PATIENCE`], whatever happens: until then it is made again after a pause where the service is
+//! asked too much, could not be reached or failed. Every operation that is called so may be repeated. While the service
+//! is known to be away, calls fail at once.
 
+use super::circuit::Circuit;
 use super::connection::Connections;
 use super::credentials::Credentials;
 use super::http;
 use super::place::Place;
-use crate::crypto::SecretBytes;
-use crate::crypto::hmac::HmacKey;
+use super::signer::Signer;
+use crate::crypto::random;
 use crate::keys::{Error, ErrorKind};
-use crate::sigv4::{self, ALGORITHM, SERVICE, Signed, TERMINATOR, format_date, hex, signing_key};
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
-use parking_lot::Mutex;
+use crate::sigv4::SERVICE;
 use serde::Deserialize;
-use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-use time::OffsetDateTime;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before a throttled call is made again; each time twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest such wait; after it the call has failed.
-const LAST_PAUSE: Duration = Duration::from_millis(1600);
+/// How long a call may take, with all its attempts.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Attempts at a call that fails for another reason than that too much is asked.
+const ATTEMPTS: u32 = 4;
+/// The longest pause after a first attempt; each further one may be twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause at all.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A KMS service. Calls block and may come from any thread.
 pub(super) struct Client {
     place: Place,
     connections: Connections,
+    circuit: Circuit,
     /// `None` on a unix socket: there the service knows its peer.
-    signer: Option<Signer>,
+    identity: Option<(Credentials, Signer)>,
 }
 
 /// An error that the service answered with.
@@ -42,16 +45,30 @@ struct Refusal {
     message: String,
 }
 
-/// Why a call failed.
+/// What another attempt may come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// The same.
+    Same,
+    /// Something else, when the service is asked less.
+    Throttled,
+    /// Something else: the service failed.
+    Failed,
+    /// Something else: the service was not reached, or did not answer.
+    Away,
+}
+
+/// Why an attempt failed.
 pub(super) struct Refused {
-    /// Whether it may succeed a little later.
-    throttled: bool,
+    outlook: Outlook,
+    /// Whether the service may be one that does not know the operation.
+    pub(super) unknown_operation: bool,
     pub(super) error: Error,
 }
 
-impl From<Error> for Refused {
-    fn from(error: Error) -> Refused {
-        Refused { throttled: false, error }
+impl Refused {
+    fn new(outlook: Outlook, error: Error) -> Refused {
+        Refused { outlook, unknown_operation: false, error }
     }
 }
 
@@ -64,76 +81,120 @@ impl Client {
         let unavailable = |what: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Unavailable, format_args!("{place}: {what}"))
         };
-        let signer = match place {
+        let identity = match place {
             Place::Unix(_) => None,
-            Place::Tcp { .. } => Some(Signer::new(Credentials::find().map_err(|what| unavailable(&what))?)),
+            Place::Tcp(_) | Place::Aws(_) => {
+                let credentials = Credentials::find().map_err(|what| unavailable(&what))?;
+                let region = place.region().unwrap_or(&credentials.region).to_owned();
+                Some((credentials, Signer::new(SERVICE, region)))
+            }
         };
         let connections = Connections::new(place.clone()).map_err(|error| unavailable(&error))?;
-        Ok(Client { place, connections, signer })
+        Ok(Client { place, connections, circuit: Circuit::default(), identity })
     }
 
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Calls `target`, such as `TrentService.Decrypt`, and gives the document of its answer. A service that is asked too
-    /// much is asked again a little later.
+    /// Calls `target`, such as `TrentService.Decrypt`, and gives the document of its answer.
     ///
     /// # Errors
     /// `Unavailable` if there is no answer; otherwise what the service says.
     pub(super) fn call(&self, target: &str, body: &serde_json::Value) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let mut pause = FIRST_PAUSE;
+        let began = Instant::now();
+        self.circuit.enter(PATIENCE)?;
+        let deadline = began + PATIENCE;
+        let mut attempts = 1;
         loop {
-            match self.call_within(target, body, PATIENCE) {
-                Err(Refused { throttled: true, .. }) if pause <= LAST_PAUSE => {
-                    thread::sleep(pause);
-                    pause *= 2;
+            let Refused { outlook, error, .. } = match self.attempt(target, body, deadline) {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+            let pause = pause(attempts);
+            let again = match outlook {
+                Outlook::Same => false,
+                Outlook::Throttled => true,
+                Outlook::Failed | Outlook::Away => attempts < ATTEMPTS,
+            };
+            if !again || Instant::now() + pause >= deadline {
+                if outlook == Outlook::Away {
+                    self.circuit.fails(began, &error);
                 }
-                outcome => return outcome.map_err(|refused| refused.error),
+                return Err(error);
             }
+            thread::sleep(pause);
+            attempts += 1;
         }
     }
 
-    /// As [`Client::call`], for an answer that may take `time`.
-    pub(super) fn call_within(
+    /// Makes one attempt, which may take `time`.
+    pub(super) fn once(
         &self,
         target: &str,
         body: &serde_json::Value,
         time: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        self.attempt(target, body, Instant::now() + time)
+    }
+
+    fn attempt(
+        &self,
+        target: &str,
+        body: &serde_json::Value,
+        deadline: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let body = serde_json::to_vec(body).expect("a JSON value can be written");
-        let authority = self.place.authority();
+        let authority = self.place.endpoint().map_or_else(|| "localhost".to_owned(), |to| to.authority());
         let mut headers = vec![
             ("host", authority.as_str()),
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", target),
             ("x-kmsfs-via-service", "kmsfs"),
         ];
-        let signature = self.signer.as_ref().map(|signer| {
-            let unusable =
-                || Error::new(ErrorKind::Denied, "the access key or its token cannot be in a header");
-            signer.sign(&headers, &body).ok_or_else(unusable)
-        });
-        let signature = signature.transpose()?;
-        if let Some(signature) = &signature {
-            headers.extend(signature.iter().map(|(name, value)| (*name, value.as_str())));
-        }
-        let answer = self.connections.exchange(&http::request(&headers, &body), time).map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format_args!("the KMS at {} does not answer: {error}", self.place),
-            )
+        let signature = match &self.identity {
+            None => Vec::new(),
+            Some((credentials, signer)) => signer.sign(credentials, &headers, &body).ok_or_else(|| {
+                let what = "the access key or its token cannot be in a header";
+                Refused::new(Outlook::Same, Error::new(ErrorKind::Denied, what))
+            })?,
+        };
+        headers.extend(signature.iter().map(|(name, value)| (*name, value.as_str())));
+        let answer = self.connections.exchange(&http::post(&headers, &body), deadline).map_err(|error| {
+            let what = format_args!("the KMS at {} does not answer: {error}", self.place);
+            Refused::new(Outlook::Away, Error::new(ErrorKind::Unavailable, what))
         })?;
-        match answer.status {
-            200 => Ok(answer.body),
-            status => Err(self.refused(status, &answer.body)),
+        let refused = match answer.status {
+            200 => None,
+            status => Some(self.refused(status, &answer.body)),
+        };
+        match refused {
+            Some(refused) if refused.outlook == Outlook::Away => Err(refused),
+            Some(refused) => {
+                self.circuit.answers();
+                Err(refused)
+            }
+            None => {
+                self.circuit.answers();
+                Ok(answer.body)
+            }
         }
     }
 
     fn refused(&self, status: u16, body: &[u8]) -> Refused {
         let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
             let what = format_args!("the KMS at {} answers with status {status} and no reason", self.place);
-            return Error::new(ErrorKind::Unavailable, what).into();
+            let outlook = match status {
+                502..=504 => Outlook::Away, // a gateway speaks for a service that does not
+                429 => Outlook::Throttled,
+                500.. => Outlook::Failed,
+                _ => Outlook::Same,
+            };
+            let unknown_operation = outlook == Outlook::Same || outlook == Outlook::Failed;
+            return Refused {
+                unknown_operation,
+                ..Refused::new(outlook, Error::new(ErrorKind::Unavailable, what))
+            };
         };
         // AWS's services may put their namespace before the name.
         let name = refusal.name.rsplit('#').next().unwrap_or_default();
@@ -141,6 +202,7 @@ impl Client {
             "AccessDeniedException"
             | "ExpiredTokenException"
             | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
             | "InvalidSignatureException"
             | "MissingAuthenticationTokenException"
             | "UnrecognizedClientException" => ErrorKind::Denied,
@@ -150,69 +212,45 @@ impl Client {
             "InvalidKeyUsageException" => ErrorKind::Unsuitable,
             _ => ErrorKind::Unavailable,
         };
-        let error = match refusal.message.as_str() {
-            "" => Error::new(kind, name),
-            message => Error::new(kind, format_args!("{name}: {message}")),
+        let outlook = match name {
+            "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
+                Outlook::Throttled
+            }
+            "KeyUnavailableException" => Outlook::Same, // a sealed service stays so until people come
+            _ if kind == ErrorKind::Unavailable && (500..=599).contains(&status) && status != 501 => {
+                Outlook::Failed
+            }
+            _ => Outlook::Same,
         };
-        Refused { throttled: name == "ThrottlingException", error }
+        let message = match refusal.message.as_str() {
+            "" => "the KMS gives no reason",
+            message => message,
+        };
+        let unknown_operation =
+            status == 501 || matches!(name, "UnknownOperationException" | "AccessDeniedException");
+        Refused { unknown_operation, ..Refused::new(outlook, Error::new(kind, message).named(name)) }
     }
 }
 
-/// Signs requests with an access key.
-struct Signer {
-    credentials: Credentials,
-    /// The signing key of the day it is for.
-    today: Mutex<Option<(String, Arc<HmacKey>)>>,
+/// How long to wait after `attempts`: anything up to a bound that doubles, but at least half of it, so that callers
+/// who were turned away together do not come back together.
+fn pause(attempts: u32) -> Duration {
+    let longest = (FIRST_PAUSE * (1 << (attempts.clamp(1, 16) - 1))).min(LAST_PAUSE);
+    let part = f64::from(u32::from_ne_bytes(random::array())) / f64::from(u32::MAX);
+    longest.mul_f64(0.5 + part / 2.0)
 }
 
-impl Signer {
-    fn new(credentials: Credentials) -> Signer {
-        Signer { credentials, today: Mutex::default() }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The headers that sign a request with these headers, as of now. `None` if the credentials are not such as can
-    /// be in a header.
-    fn sign(&self, headers: &[(&str, &str)], body: &[u8]) -> Option<Vec<(&'static str, String)>> {
-        let Credentials { access_key, token, region, .. } = &self.credentials;
-        let date = format_date(OffsetDateTime::now_utc());
-        let mut added = vec![("x-amz-date", date.clone())];
-        added.extend(token.iter().map(|token| ("x-amz-security-token", token.clone())));
-        let mut all: Vec<(&str, &str)> = headers.to_vec();
-        all.extend(added.iter().map(|(name, value)| (*name, value.as_str())));
-        all.sort_unstable();
-        let signed_headers = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let header = |(name, value): &(&str, &str)| {
-            Some((name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))
-        };
-        let headers: HeaderMap = all.iter().map(header).collect::<Option<_>>()?;
-        let signed = Signed {
-            method: "POST",
-            path: "/",
-            query: "",
-            headers: &headers,
-            signed_headers: &signed_headers,
-            body,
-        };
-        let canonical = signed.canonical()?;
-        let scope = format!("{}/{region}/{SERVICE}/{TERMINATOR}", &date[..8]);
-        let signature = hex(&sigv4::sign(&self.key(&date[..8]), &date, &scope, &canonical));
-        added.push((
-            "authorization",
-            format!(
-                "{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"
-            ),
-        ));
-        Some(added)
-    }
-
-    fn key(&self, day: &str) -> Arc<HmacKey> {
-        let mut today = self.today.lock();
-        if let Some((_, key)) = today.as_ref().filter(|(of, _)| of == day) {
-            return Arc::clone(key);
+    #[test]
+    fn pauses_grow_and_are_never_the_same_for_all() {
+        for (attempts, longest) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (u32::MAX, 2000)] {
+            let longest = Duration::from_millis(longest);
+            let pauses: Vec<Duration> = (0..50).map(|_| pause(attempts)).collect();
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
         }
-        let secret: &SecretBytes = &self.credentials.secret;
-        let key = Arc::new(signing_key(secret, day, &self.credentials.region, SERVICE));
-        *today = Some((day.to_owned(), Arc::clone(&key)));
-        key
     }
 }

@@ -1,77 +1,100 @@
-//! Connections to a KMS service, kept for the next call.
+//! Connections to a KMS service, kept for the next call. Everything ends by a deadline.
 
 use super::http::{self, Answer};
-use super::place::Place;
+use super::place::{Endpoint, Place};
+use super::tls;
 use parking_lot::Mutex;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long one address may take to answer that it is there, so that there is time for another.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a peer may leave bytes unacknowledged: one that has vanished is noticed before an answer is overdue.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// Idle connections that are kept. More are made as needed.
 const KEPT: usize = 32;
 
-/// Certificates of authorities are looked for in these files, unless the environment names one.
-const SYSTEM_AUTHORITIES: &[&str] =
-    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
-/// A stream of any kind.
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+/// A socket whose reads and writes end by a deadline.
+struct Timed {
+    socket: Socket,
+    deadline: Instant,
 }
 
-impl Stream {
-    fn set_timeout(&self, time: Duration) -> io::Result<()> {
-        match self {
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(Some(time)).and_then(|()| stream.set_write_timeout(Some(time)))
-            }
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(Some(time)).and_then(|()| stream.set_write_timeout(Some(time)))
-            }
-            Stream::Tls(stream) => {
-                let stream = &stream.sock;
-                stream.set_read_timeout(Some(time)).and_then(|()| stream.set_write_timeout(Some(time)))
-            }
-        }
+impl Timed {
+    fn left(&self) -> io::Result<Duration> {
+        left(self.deadline)
     }
 }
 
-impl Read for Stream {
+impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
-        }
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.read(buffer).map_err(late)
     }
 }
 
-impl Write for Stream {
+impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => stream.write(bytes),
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Tls(stream) => stream.write(bytes),
-        }
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket.write(bytes).map_err(late)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// The time until `deadline`; never none, which sockets take for no limit.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(overdue()) } else { Ok(left) }
+}
+
+/// A timeout of a socket, under its name.
+fn late(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { overdue() } else { error }
+}
+
+fn overdue() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+}
+
+/// A stream of any kind.
+enum Stream {
+    Plain(Timed),
+    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+}
+
+impl Stream {
+    fn set_deadline(&mut self, deadline: Instant) {
         match self {
-            Stream::Unix(stream) => stream.flush(),
-            Stream::Tcp(stream) => stream.flush(),
-            Stream::Tls(stream) => stream.flush(),
+            Stream::Plain(stream) => stream.deadline = deadline,
+            Stream::Tls(stream) => stream.sock.deadline = deadline,
         }
     }
+
+    /// Sends a request and reads the answer; `None` if the peer has closed the connection instead.
+    fn ask(&mut self, request: &[u8], deadline: Instant) -> io::Result<Option<Answer>> {
+        self.set_deadline(deadline);
+        match self {
+            Stream::Plain(stream) => ask(stream, request),
+            Stream::Tls(stream) => ask(stream, request),
+        }
+    }
+}
+
+fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<Option<Answer>> {
+    stream.write_all(request)?;
+    stream.flush()?;
+    http::read(stream)
 }
 
 /// Connections to one service.
@@ -87,31 +110,38 @@ impl Connections {
     /// # Errors
     /// There are no certificates to trust, for https.
     pub(super) fn new(place: Place) -> io::Result<Connections> {
-        let tls = match &place {
-            Place::Tcp { tls: true, .. } => Some(tls_config()?),
+        let tls = match place.endpoint() {
+            Some(Endpoint { tls: true, .. }) => Some(tls::config()?),
             _ => None,
         };
         Ok(Connections { place, tls, idle: Mutex::default() })
     }
 
-    /// Sends a request and reads the answer, which may take `time`. A kept connection that the server has closed
+    /// Sends a request and reads the answer, all by `deadline`. A kept connection that the server has closed
     /// meanwhile is replaced by a new one.
     ///
     /// # Errors
-    /// Those of the network; `InvalidData` for what is no answer.
-    pub(super) fn exchange(&self, request: &[u8], time: Duration) -> io::Result<Answer> {
+    /// Those of the network; `TimedOut`; `InvalidData` for what is no answer.
+    pub(super) fn exchange(&self, request: &[u8], deadline: Instant) -> io::Result<Answer> {
         let kept = self.idle.lock().pop();
         if let Some(mut stream) = kept {
-            match ask(&mut stream, request, time) {
+            match stream.ask(request, deadline) {
                 Ok(Some(answer)) => return Ok(self.keep(stream, answer)),
                 // No request here has an effect that a second one would add to.
                 Ok(None) => {}
                 Err(error) if is_closed(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The others were made to the same peer.
+                    self.idle.lock().clear();
+                    return Err(error);
+                }
             }
         }
-        let mut stream = self.connect()?;
-        match ask(&mut stream, request, time)? {
+        let mut stream = match &self.place.endpoint() {
+            Some(endpoint) => connect(endpoint, self.tls.as_ref(), deadline)?,
+            None => self.connect_unix(deadline)?,
+        };
+        match stream.ask(request, deadline)? {
             Some(answer) => Ok(self.keep(stream, answer)),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
@@ -125,63 +155,64 @@ impl Connections {
         answer
     }
 
-    fn connect(&self) -> io::Result<Stream> {
-        let (host, port) = match &self.place {
-            Place::Unix(path) => return UnixStream::connect(path).map(Stream::Unix),
-            Place::Tcp { host, port, .. } => (host, *port),
-        };
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-        for address in (host.as_str(), port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    let Some(config) = &self.tls else { return Ok(Stream::Tcp(stream)) };
-                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                    let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-                    return Ok(Stream::Tls(Box::new(StreamOwned::new(tls, stream))));
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+    fn connect_unix(&self, deadline: Instant) -> io::Result<Stream> {
+        let Place::Unix(path) = &self.place else { return Err(io::ErrorKind::Unsupported.into()) };
+        unix(path, deadline)
     }
+}
+
+/// Connects to a unix socket. The queue of one whose server hangs may be full: then there is a wait, too.
+fn unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    socket.connect(&SockAddr::unix(path)?).map_err(late)?;
+    Ok(Stream::Plain(Timed { socket, deadline }))
+}
+
+fn connect(endpoint: &Endpoint, config: Option<&Arc<ClientConfig>>, deadline: Instant) -> io::Result<Stream> {
+    let host = &endpoint.host;
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+    for address in addresses(host, endpoint.port, deadline)? {
+        match tcp(address, deadline) {
+            Ok(stream) => {
+                let Some(config) = config else { return Ok(Stream::Plain(stream)) };
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+                return Ok(Stream::Tls(Box::new(StreamOwned::new(tls, stream))));
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn tcp(address: SocketAddr, deadline: Instant) -> io::Result<Timed> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.connect_timeout(&address.into(), left(deadline)?.min(CONNECT))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(Timed { socket, deadline })
+}
+
+/// The addresses of a host. The system's resolver knows no deadline, so it is left behind when it takes too long.
+fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let (tell, told) = mpsc::sync_channel(1);
+    let name = host.to_owned();
+    thread::Builder::new().name("resolve".into()).spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody listens any more where it took too long.
+        let _ = tell.send(found);
+    })?;
+    told.recv_timeout(left(deadline)?).unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no address of {host} in time")))
+    })
 }
 
 /// Whether the peer has closed the connection.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
-}
-
-fn ask(stream: &mut Stream, request: &[u8], time: Duration) -> io::Result<Option<Answer>> {
-    stream.set_timeout(time)?;
-    stream.write_all(request)?;
-    stream.flush()?;
-    http::read(stream)
-}
-
-/// TLS that trusts the authorities of the file that the environment names, as AWS's clients do, or else the
-/// system's.
-fn tls_config() -> io::Result<Arc<ClientConfig>> {
-    let named = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
-    let system = || SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
-    let path = named.or_else(system).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "no certificates to trust; name a file with AWS_CA_BUNDLE")
-    })?;
-    let unusable =
-        |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| unusable(error.to_string()))?;
-    let certificates =
-        certificates.collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
-    if roots.add_parsable_certificates(certificates).0 == 0 {
-        return Err(unusable("holds no certificate of an authority".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 /// Largest answer that is read, in bytes. A KMS's answers about one key are far smaller.
 const ANSWER_MAX: usize = 256 * 1024;
 
-/// A request with its headers, to be sent as it is.
-pub(super) fn request(headers: &[(&str, &str)], body: &[u8]) -> Zeroizing<Vec<u8>> {
+/// A POST request with its headers, to be sent as it is.
+pub(super) fn post(headers: &[(&str, &str)], body: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + body.len()));
     bytes.extend_from_slice(b"POST / HTTP/1.1\r\n");
     for (name, value) in headers {

@@ -3,14 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::keys::Purpose;
+use crate::keys::{ErrorKind, Purpose};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 
-/// What to do with a request.
-type Answer = Box<dyn Fn(&str) -> Reply + Send + Sync>;
+/// What to do with a request, by its target and body.
+type Script = Box<dyn Fn(&str, &str) -> Reply + Send + Sync>;
 
+#[derive(Clone)]
 enum Reply {
     /// Answer with this status and body.
     With(u16, String),
@@ -31,14 +35,30 @@ struct Fake {
 impl Fake {
     /// Answers calls of the KMS with `answer`, given their target; whoever asks for changes waits for ever.
     fn new(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Fake {
+        Fake::scripted(move |target, _| match target {
+            "Kmsfs.Status" => Reply::With(200, r#"{"Generation":1}"#.into()),
+            "Kmsfs.WaitForChange" => Reply::Silence,
+            target => answer(target),
+        })
+    }
+
+    /// Answers as a foreign service, which says `no` to what is ours alone.
+    fn foreign(no: Reply, answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Fake {
+        Fake::scripted(move |target, body| match target.starts_with("Kmsfs.") {
+            true => no.clone(),
+            false => answer(body),
+        })
+    }
+
+    fn scripted(script: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Fake {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("kms.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let answer: Arc<Answer> = Arc::new(Box::new(answer));
+        let script: Arc<Script> = Arc::new(Box::new(script));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, answer) = (stream.unwrap(), Arc::clone(&answer));
-                thread::spawn(move || serve(stream, &answer));
+                let (stream, script) = (stream.unwrap(), Arc::clone(&script));
+                thread::spawn(move || serve(stream, &script));
             }
         });
         Fake { _dir: dir, place: Place::Unix(socket) }
@@ -49,7 +69,7 @@ impl Fake {
     }
 }
 
-fn serve(mut stream: UnixStream, answer: &Answer) {
+fn serve(mut stream: UnixStream, script: &Script) {
     let mut bytes = Vec::new();
     loop {
         let mut buffer = [0; 4096];
@@ -63,11 +83,7 @@ fn serve(mut stream: UnixStream, answer: &Answer) {
         }
         assert_eq!(header("x-kmsfs-via-service: "), "kmsfs");
         bytes.clear();
-        let reply = match header("x-amz-target: ") {
-            "Kmsfs.Status" => Reply::With(200, r#"{"Generation":1}"#.into()),
-            "Kmsfs.WaitForChange" => Reply::Silence,
-            target => answer(target),
-        };
+        let reply = script(header("x-amz-target: "), body);
         let mut send = |status: u16, body: &str| {
             let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.write_all((head + body).as_bytes()).unwrap();
@@ -81,13 +97,15 @@ fn serve(mut stream: UnixStream, answer: &Answer) {
     }
 }
 
+const CMK: &str = "arn:aws:kms:local:000000000000:key/x";
+
 fn error(name: &str) -> Reply {
     Reply::With(400, json!({"__type": name, "message": "why"}).to_string())
 }
 
 fn described(state: &str, spec: &str) -> String {
     let metadata = json!({
-        "Arn": "arn:aws:kms:local:000000000000:key/x", "KeyId": Uuid::nil().to_string(), "KeyState": state,
+        "Arn": CMK, "KeyId": Uuid::nil().to_string(), "KeyState": state,
         "KeySpec": spec, "KeyUsage": "ENCRYPT_DECRYPT",
     });
     json!({ "KeyMetadata": metadata }).to_string()
@@ -131,7 +149,7 @@ fn a_key_that_cannot_be_used_now_says_why() {
         assert_eq!(fake.provider().resolve("k").unwrap_err().kind(), kind, "{state}, {spec}");
     }
     let fake = Fake::new(|_| Reply::With(200, described("Enabled", "SYMMETRIC_DEFAULT")));
-    assert_eq!(fake.provider().resolve("k").unwrap().arn, "arn:aws:kms:local:000000000000:key/x");
+    assert_eq!(fake.provider().resolve("k").unwrap().arn, CMK);
 }
 
 #[test]
@@ -144,6 +162,33 @@ fn a_throttled_call_is_made_again() {
     });
     fake.provider().resolve("k").unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn a_call_that_failed_by_chance_is_made_again_and_no_other_is() {
+    let usable = || Reply::With(200, described("Enabled", "SYMMETRIC_DEFAULT"));
+    let internal = || Reply::With(500, json!({"__type": "KMSInternalException"}).to_string());
+    let gateway = || Reply::With(503, "<html>".into());
+    let unlucky: [(Reply, u64); 5] = [
+        (internal(), 4),
+        (gateway(), 4),
+        (Reply::Close, 5),
+        (error("DisabledException"), 1),
+        (error("New"), 1),
+    ];
+    for (reply, attempts) in unlucky {
+        for luck in [2, u64::MAX] {
+            let calls = Arc::new(AtomicU64::new(0));
+            let (counted, reply) = (Arc::clone(&calls), reply.clone());
+            let fake = Fake::new(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+                before if before < luck => reply.clone(),
+                _ => usable(),
+            });
+            let succeeded = fake.provider().resolve("k").is_ok();
+            assert_eq!(succeeded, attempts > luck);
+            assert_eq!(calls.load(Ordering::Relaxed), attempts.min(luck.saturating_add(1)));
+        }
+    }
 }
 
 #[test]
@@ -167,6 +212,9 @@ fn an_answer_is_not_waited_for_without_end() {
     assert_eq!(provider.resolve("k").unwrap_err().kind(), ErrorKind::Unavailable);
     let took = began.elapsed();
     assert!((Duration::from_secs(9)..Duration::from_secs(60)).contains(&took), "{took:?}");
+    let began = Instant::now();
+    assert_eq!(provider.resolve("k").unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(began.elapsed() < Duration::from_secs(5), "the next caller waited {:?}", began.elapsed());
 }
 
 #[test]
@@ -179,10 +227,10 @@ fn what_the_service_unwraps_must_be_a_data_key() {
         let mut blob = vec![1, 1];
         blob.resize(160, 0); // the head of a blob, of the key and material that are all zeros
         let wrapped = WrappedKey { key_id: [0; 16], material: 0, blob };
-        let opened = fake.provider().unwrap_key(&wrapped, &context);
+        let opened = fake.provider().unwrap_key(CMK, &wrapped, &context);
         assert_eq!(opened.is_ok(), good, "{} bytes", plaintext.len());
         let other = WrappedKey { key_id: [9; 16], ..wrapped };
-        assert_eq!(fake.provider().unwrap_key(&other, &context).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(fake.provider().unwrap_key(CMK, &other, &context).unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
 
@@ -191,4 +239,72 @@ fn a_service_that_is_not_there_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let refused = ServiceProvider::new(Place::Unix(dir.path().join("none.sock"))).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
+}
+
+/// Whatever a service says that does not know what is ours.
+fn refusals() -> Vec<Reply> {
+    vec![
+        error("UnknownOperationException"),
+        error("AccessDeniedException"),
+        Reply::With(501, json!({"__type": "InternalFailure"}).to_string()),
+        Reply::With(500, "<!doctype html>".into()), // moto 5
+        Reply::With(404, String::new()),
+    ]
+}
+
+#[test]
+fn a_foreign_service_serves_without_telling_of_changes() {
+    let context = Context { volume: [1; 16], zone: None, purpose: Purpose::File([2; 16]) };
+    let id = "1234abcd-12ab-34cd-56ef-1234567890ab";
+    let arn = format!("arn:aws:kms:us-east-1:111122223333:key/{id}");
+    for no in refusals() {
+        let (cmk, answered) = (arn.clone(), arn.clone());
+        let fake = Fake::foreign(no, move |body| {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["KeyId"], cmk, "every call names the CMK");
+            assert_eq!(body["EncryptionContext"]["kmsfs:volume"], "01".repeat(16));
+            let answer = json!({
+                "Plaintext": STANDARD.encode([7; 32]), "CiphertextBlob": STANDARD.encode("opaque"), "KeyId": answered,
+            });
+            Reply::With(200, answer.to_string())
+        });
+        let provider = fake.provider();
+        let (key, wrapped) = provider.generate(&arn, &context).unwrap();
+        assert_eq!(wrapped.key_id, Uuid::try_parse(id).unwrap().into_bytes());
+        assert_eq!((wrapped.material, &*wrapped.blob), (0, &b"opaque"[..]));
+        assert_eq!(provider.wrap(&arn, &key, &context).unwrap(), wrapped);
+        assert_eq!(provider.unwrap_key(&arn, &wrapped, &context).unwrap(), key);
+        assert_eq!(provider.generation(), 0);
+    }
+}
+
+#[test]
+fn another_key_of_a_foreign_service_does_not_answer() {
+    let context = Context { volume: [1; 16], zone: None, purpose: Purpose::Volume };
+    let wrapped = WrappedKey { key_id: [3; 16], material: 0, blob: b"opaque".to_vec() };
+    let same = Uuid::from_bytes([3; 16]).to_string();
+    for (answered, kind) in [
+        (Some(same.as_str()), None),
+        (Some("1234abcd-12ab-34cd-56ef-1234567890ab"), Some(ErrorKind::Invalid)),
+        (Some("nonsense"), Some(ErrorKind::Unavailable)),
+        (None, Some(ErrorKind::Unavailable)),
+    ] {
+        let mut answer = json!({ "Plaintext": STANDARD.encode([7; 32]) });
+        if let Some(id) = answered {
+            answer["KeyId"] = format!("arn:aws:kms:us-east-1:111122223333:key/{id}").into();
+        }
+        let body = answer.to_string();
+        let fake = Fake::foreign(error("UnknownOperationException"), move |_| Reply::With(200, body.clone()));
+        let opened = fake.provider().unwrap_key(CMK, &wrapped, &context);
+        assert_eq!(opened.err().map(|error| error.kind()), kind, "{answered:?}");
+    }
+}
+
+#[test]
+fn a_service_behind_a_gateway_that_is_away_is_not_taken_for_a_foreign_one() {
+    for status in [502, 503, 504] {
+        let fake = Fake::foreign(Reply::With(status, "<html>".into()), |_| Reply::Close);
+        let refused = ServiceProvider::new(fake.place.clone()).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{status}");
+    }
 }
