@@ -11,6 +11,7 @@ use kmsfs::api::auth::Authorization;
 use kmsfs::api::operations;
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::keys::{Envelope, FileKey, WrapMode, WrappedKey};
+use kmsfs::kms::SecretId;
 use kmsfs::volume::config::{self, CmkPlace, Config, Settings, ZoneSettings};
 use kmsfs::volume::dirrec::Record;
 use kmsfs::volume::header::{self, Header, Slot};
@@ -56,7 +57,9 @@ fn config_target() -> Target {
         wrap: WrapMode::ZoneKey,
         wrapped: WrappedKey { key_id: [3; 16], material: 1, blob: vec![4; 120] },
         former: vec![former.clone()],
+        shreddable: true,
         zones: vec![ZoneSettings {
+            shreddable: true,
             id: [6; 16],
             name: "finance".to_owned(),
             cmk: former.clone(),
@@ -132,6 +135,8 @@ fn header_target() -> Target {
             zone: [5; 16],
             mode: WrapMode::ZoneKey,
             wrapped: WrappedKey { key_id: [3; 16], material: 1, blob: vec![4; 120] },
+            secret: Some(SecretId::from_bytes([7; 16])),
+            previous: None,
         },
     };
     let header = |generation| Header {

@@ -39,6 +39,7 @@ fn settings() -> Settings {
         },
         wrap: WrapMode::Direct,
         former: Vec::new(),
+        shreddable: false,
         zones: Vec::new(),
     }
 }

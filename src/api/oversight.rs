@@ -3,7 +3,7 @@
 
 use super::error::{Error, Result};
 use super::metrics::{Figure, InFlight, Metrics};
-use super::operations::SERVED;
+use super::operations::{OWN, SERVED};
 use crate::kms::audit::{AuditLog, CallRecord, Durability};
 use crate::kms::quota::Quotas;
 use crate::kms::{KeySpec, Kms};
@@ -20,7 +20,7 @@ pub struct Oversight {
 impl Oversight {
     /// Without `audit` nothing is recorded, without `quotas` nothing is limited.
     pub fn new(audit: Option<AuditLog>, quotas: Option<Quotas>) -> Oversight {
-        let metrics = Metrics::new(SERVED.iter().map(|served| served.model.name));
+        let metrics = Metrics::new(SERVED.iter().chain(OWN).map(|served| served.model.name));
         Oversight { audit, quotas, metrics }
     }
 

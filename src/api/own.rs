@@ -1,6 +1,7 @@
-//! What AWS has no name for: operations of this service's own, under the target prefix `Kmsfs`.
+//! What AWS has no name for and is about no key: operations of this service's own, under the target prefix `Kmsfs`.
 //!
-//! Whoever is somebody here may call them: they tell whether anything changed, not what.
+//! Whoever is somebody here may call them: they tell whether anything changed, not what. Those on keys are with the
+//! others in [`super::operations`].
 
 use super::ending::Ending;
 use super::error::{Error, Result};

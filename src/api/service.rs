@@ -318,10 +318,12 @@ fn record(id: Uuid, origin: &Origin, headers: &HeaderMap, now: Timestamp) -> Cal
         Origin::Address { address, .. } => Source::Address(address.ip()),
     };
     let target = text("x-amz-target").unwrap_or_default();
+    let own = target.strip_prefix("Kmsfs.").and_then(operations::find_own);
     let operation: Cow<'static, str> = match target.strip_prefix("TrentService.").unwrap_or(target) {
         "" => "none".into(),
         name => {
-            operations::find(name).map_or_else(|_| name.to_owned().into(), |served| served.model.name.into())
+            let served = own.or_else(|| operations::find(name).ok());
+            served.map_or_else(|| name.to_owned().into(), |served| served.model.name.into())
         }
     };
     let mut record = CallRecord::new(now, id, source, operation);
@@ -342,7 +344,10 @@ fn route(head: &Parts) -> Result<Route> {
     }
     match text("x-amz-target").split_once('.') {
         Some(("TrentService", name)) => operations::find(name).map(Route::Kms),
-        Some(("Kmsfs", name)) => Own::find(name).map(Route::Own),
+        Some(("Kmsfs", name)) => match operations::find_own(name) {
+            Some(operation) => Ok(Route::Kms(operation)),
+            None => Own::find(name).map(Route::Own),
+        },
         _ => Err(Error::unknown_operation()),
     }
 }

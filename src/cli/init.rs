@@ -51,6 +51,10 @@ pub struct Args {
     /// serves many files (zone-key) [default: zone-key where the KMS is behind a network, else direct]
     #[arg(long, value_name = "MODE", value_parser = str::parse::<WrapMode>)]
     wrap: Option<WrapMode>,
+    /// Keep a secret for each file in the KMS's keystore, so that `kmsfs shred` can end every copy of it; with local: or a
+    /// kmsfs service only
+    #[arg(long)]
+    shreddable: bool,
     #[command(flatten)]
     kms: KmsArgs,
     #[command(flatten)]
@@ -79,12 +83,21 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Kms::Service(place) => Box::new(provider::service(place.clone())?),
     };
     make_directory(&args.lower)?;
-    let config = Volume::create(&args.lower, &*provider, &kms.to_string(), &args.key, args.cipher, args.wrap)
-        .map_err(|err| Failure::from(err).context(args.lower.display()))?;
+    let config = Volume::create(
+        &args.lower,
+        &*provider,
+        &kms.to_string(),
+        &args.key,
+        args.cipher,
+        args.wrap,
+        args.shreddable,
+    )
+    .map_err(|err| Failure::from(err).context(args.lower.display()))?;
     if global.json {
         return output::json(&json!({
             "lower": args.lower, "volume": show::hex(config.volume_id()), "cipher": config.cipher().to_string(),
             "cmk": config.cmk(), "kms": provider.description(), "wrap": config.settings().wrap.to_string(),
+            "shreddable": config.settings().shreddable,
         }));
     }
     let named = match &kms {

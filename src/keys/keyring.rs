@@ -1,14 +1,17 @@
 //! The keys of one mounted volume.
 
 use super::cache::{CacheKey, CacheLimits, Counts, KeyCache};
+use super::dek::Shred;
 use super::pool::{Pool, Ready};
+use super::secrets::{self, Batch, secret_store};
 use super::watch::Watch;
 use super::zone_key::{Parts, ZoneKey};
 use super::{
-    CallCost, Context, Envelope, Error, ErrorKind, FileKey, NO_ZONE, Purpose, Sources, WRAPPED_MAX, WrapMode,
-    WrappedKey, Zone, ZoneId,
+    CallCost, Cmk, Context, Envelope, Error, ErrorKind, FileKey, NO_ZONE, Purpose, Sources, WRAPPED_MAX,
+    WrapMode, WrappedKey, Zone, ZoneId,
 };
 use crate::crypto::{Cipher, Key, random};
+use crate::kms::SecretId;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -60,8 +63,15 @@ pub struct Keyring {
     /// The zone key for new files of each zone, by a name of its own in `zone_keys`.
     epochs: Mutex<HashMap<ZoneId, u64>>,
     pool: Pool,
+    /// Shred secrets for new files, by a name of its own for each batch. No change of keys makes them useless.
+    batches: KeyCache<Batch>,
+    /// The batch in use of each zone and CMK.
+    serials: Mutex<HashMap<(ZoneId, [u8; 16]), Serial>>,
     calls: Arc<Calls>,
 }
+
+/// A batch of secrets: its name, and how many there are to be.
+type Serial = (u64, usize);
 
 /// Calls to providers.
 #[derive(Default)]
@@ -106,6 +116,8 @@ impl Keyring {
             deks: KeyCache::new(limits),
             zone_keys: KeyCache::new(CacheLimits { entries: ZONE_KEYS, age: limits.age }),
             epochs: Mutex::default(),
+            batches: KeyCache::new(CacheLimits { entries: ZONE_KEYS, age: Duration::MAX }),
+            serials: Mutex::default(),
         }
     }
 
@@ -148,12 +160,20 @@ impl Keyring {
                     let zone_key = self.zone_key(&zone)?;
                     let wrapped = zone_key.seal(&self.volume, &zone.id, &file, &dek)?;
                     let key = FileKey::new(self.cipher, dek).counting(Arc::clone(zone_key.sealed()));
-                    let envelope = Envelope { zone: zone.id, mode: WrapMode::ZoneKey, wrapped };
+                    let envelope = envelope(&zone, wrapped);
                     Ready { file, key: Arc::new(key), envelope }
                 }
             };
+            let (key, envelope) = match zone.shreddable {
+                true => {
+                    let shred = self.new_secret(&zone)?;
+                    let envelope = self.seal_shreddable(&file, &shred, envelope);
+                    (Arc::new(key.without_previous().with_shred(Some(shred))), envelope)
+                }
+                false => (key, envelope),
+            };
             fits(&envelope)?;
-            Ok((cache_key(&file, &envelope.wrapped), key, (file, envelope)))
+            Ok((file_cache_key(&file, &envelope), key, (file, envelope)))
         })?;
         Ok((file, key, envelope))
     }
@@ -177,14 +197,19 @@ impl Keyring {
         let zone = self.zone(&envelope.zone)?;
         let foreign = || Error::new(ErrorKind::Invalid, "the key is wrapped by a CMK that is not its zone's");
         let cmk = zone.cmk_of(&envelope.wrapped.key_id).ok_or_else(foreign)?;
-        self.deks.get(cache_key(file, &envelope.wrapped), || {
+        self.deks.get(file_cache_key(file, envelope), || {
+            let shred = envelope.secret.map(|id| self.secret(&zone, cmk, id)).transpose()?;
+            let wrapped = match &shred {
+                Some(shred) => secrets::open(&shred.secret, &self.volume, file, &envelope.wrapped)?,
+                None => envelope.wrapped.clone(),
+            };
             let dek = match envelope.mode {
                 WrapMode::Direct => {
                     let context = self.context(&zone, Purpose::File(*file));
-                    self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &envelope.wrapped, &context))?
+                    self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &wrapped, &context))?
                 }
                 WrapMode::ZoneKey => {
-                    let parts = Parts::of(&envelope.wrapped)?;
+                    let parts = Parts::of(&wrapped)?;
                     let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
                         let context = self.context(&zone, Purpose::ZoneKey);
                         let key = self
@@ -195,8 +220,71 @@ impl Keyring {
                     zone_key.open(&self.volume, &zone.id, file, &parts)?
                 }
             };
-            Ok(Arc::new(FileKey::new(self.cipher, dek)))
+            let key = FileKey::new(self.cipher, dek).with_shred(shred);
+            Ok(Arc::new(match &envelope.previous {
+                Some(previous) => key.with_previous(file, previous)?,
+                None => key,
+            }))
         })
+    }
+
+    /// The secret `id` of a file in `zone`, whose key `cmk` wraps.
+    fn secret(&self, zone: &Zone, cmk: &Cmk, id: SecretId) -> Result<Arc<Shred>, Error> {
+        let context = self.context(zone, Purpose::Secrets);
+        let secret = self.calls.count(|| secret_store(&*cmk.provider)?.get(id, &context))?;
+        Ok(Arc::new(Shred { id, secret, cmk: cmk.clone(), zone: zone.id }))
+    }
+
+    /// A secret for a file that has none.
+    fn new_secret(&self, zone: &Zone) -> Result<Arc<Shred>, Error> {
+        let of = (zone.id, zone.cmk.id);
+        loop {
+            let (serial, size) = {
+                let mut serials = self.serials.lock();
+                let next = serials.len() as u64;
+                *serials.entry(of).or_insert((next << 32, secrets::next_size(0)))
+            };
+            let mut at = (zone.id, [0; 16]);
+            at.1[..8].copy_from_slice(&serial.to_be_bytes());
+            let batch = self.batches.get(at, || {
+                let context = self.context(zone, Purpose::Secrets);
+                let store = secret_store(&*zone.cmk.provider)?;
+                let made = self.calls.count(|| store.create(&zone.cmk.arn, size, &context))?;
+                Ok(Arc::new(Batch::new(made)))
+            })?;
+            if let Some((id, secret)) = batch.take() {
+                return Ok(Arc::new(Shred { id, secret, cmk: zone.cmk.clone(), zone: zone.id }));
+            }
+            let mut serials = self.serials.lock();
+            let now = serials.entry(of).or_insert((serial, size));
+            if now.0 == serial {
+                *now = (serial + 1, secrets::next_size(size));
+            }
+        }
+    }
+
+    /// The secret for a file that moves to `zone`: the one it has, so that destroying it still means every copy; a new
+    /// one, where it has none or has it at another KMS; none, where the zone wants none.
+    fn secret_in(&self, key: &FileKey, zone: &Zone) -> Result<Option<Arc<Shred>>, Error> {
+        if !zone.shreddable {
+            return Ok(None);
+        }
+        let Some(shred) = key.shred().filter(|shred| shred.serves(zone)) else {
+            return self.new_secret(zone).map(Some);
+        };
+        if shred.cmk.id == zone.cmk.id {
+            return Ok(Some(Arc::clone(shred)));
+        }
+        let context = self.context(zone, Purpose::Secrets);
+        self.calls.count(|| secret_store(&*zone.cmk.provider)?.bind(shred.id, &zone.cmk.arn, &context))?;
+        let secret = Key::fill_with(|out| out.copy_from_slice(shred.secret.expose()));
+        Ok(Some(Arc::new(Shred { id: shred.id, secret, cmk: zone.cmk.clone(), zone: zone.id })))
+    }
+
+    /// Seals the wrapped key of a file under its secret.
+    fn seal_shreddable(&self, file: &[u8; 16], shred: &Shred, envelope: Envelope) -> Envelope {
+        let wrapped = secrets::seal(&shred.secret, &self.volume, file, envelope.wrapped);
+        Envelope { wrapped, secret: Some(shred.id), ..envelope }
     }
 
     /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file.
@@ -205,17 +293,49 @@ impl Keyring {
     /// As [`Keyring::create`].
     pub fn rewrap(&self, file: &[u8; 16], key: &FileKey, zone: &ZoneId) -> Result<Envelope, Error> {
         let zone = self.zone(zone)?;
-        let envelope = match zone.wrap {
+        let shred = self.secret_in(key, &zone)?;
+        self.wrap(file, key, &zone, shred.as_deref())
+    }
+
+    /// A new data key for a file whose key is `key`, from block-key generation `first` on; until the file is rekeyed, it
+    /// has both. A shred secret stays.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`].
+    pub fn rekey(
+        &self,
+        file: &[u8; 16],
+        key: &Arc<FileKey>,
+        zone: &ZoneId,
+        first: u32,
+    ) -> Result<(Arc<FileKey>, Envelope), Error> {
+        let zone = self.zone(zone)?;
+        let shred = self.secret_in(key, &zone)?;
+        let new =
+            FileKey::new(self.cipher, Key::random()).with_shred(shred.clone()).replacing(file, key, first);
+        let envelope = self.wrap(file, &new, &zone, shred.as_deref())?;
+        Ok((Arc::new(new), envelope))
+    }
+
+    /// Wraps the key of a file as `zone` does, its previous key with it.
+    fn wrap(
+        &self,
+        file: &[u8; 16],
+        key: &FileKey,
+        zone: &Zone,
+        shred: Option<&Shred>,
+    ) -> Result<Envelope, Error> {
+        let wrapped = match zone.wrap {
             WrapMode::Direct => {
-                let context = self.context(&zone, Purpose::File(*file));
-                let wrapped =
-                    self.calls.count(|| zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?;
-                Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped }
+                let context = self.context(zone, Purpose::File(*file));
+                self.calls.count(|| zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?
             }
-            WrapMode::ZoneKey => {
-                let wrapped = self.zone_key(&zone)?.seal(&self.volume, &zone.id, file, key.dek())?;
-                Envelope { zone: zone.id, mode: WrapMode::ZoneKey, wrapped }
-            }
+            WrapMode::ZoneKey => self.zone_key(zone)?.seal(&self.volume, &zone.id, file, key.dek())?,
+        };
+        let plain = Envelope { previous: key.sealed_previous().cloned(), ..envelope(zone, wrapped) };
+        let envelope = match shred {
+            Some(shred) => self.seal_shreddable(file, shred, plain),
+            None => plain,
         };
         fits(&envelope)?;
         Ok(envelope)
@@ -293,7 +413,7 @@ fn generate(calls: &Calls, volume: [u8; 16], cipher: Cipher, zone: &Zone) -> Res
     let file = random::array();
     let context = context(volume, zone, Purpose::File(file));
     let (dek, wrapped) = calls.count(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
-    let envelope = Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped };
+    let envelope = envelope(zone, wrapped);
     Ok(Ready { file, key: Arc::new(FileKey::new(cipher, dek)), envelope })
 }
 
@@ -322,6 +442,25 @@ fn fits(envelope: &Envelope) -> Result<(), Error> {
             Err(Error::new(ErrorKind::Unsuitable, what))
         }
     }
+}
+
+/// What a header is to hold of a key that `zone` wrapped.
+fn envelope(zone: &Zone, wrapped: WrappedKey) -> Envelope {
+    Envelope { zone: zone.id, mode: zone.wrap, wrapped, secret: None, previous: None }
+}
+
+fn file_cache_key(file: &[u8; 16], envelope: &Envelope) -> CacheKey {
+    let (of, mut digest) = cache_key(file, &envelope.wrapped);
+    if envelope.secret.is_some() || envelope.previous.is_some() {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&digest);
+        hasher.update(&envelope.secret.map_or([0; 16], |id| *id.as_bytes()));
+        if let Some(previous) = &envelope.previous {
+            hasher.update(&previous.first.to_be_bytes()).update(&previous.sealed);
+        }
+        hasher.finalize_xof().fill(&mut digest);
+    }
+    (of, digest)
 }
 
 fn cache_key(of: &[u8; 16], wrapped: &WrappedKey) -> CacheKey {

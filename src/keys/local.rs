@@ -1,9 +1,10 @@
 //! The `local:` provider: a KMS in this process, on a keystore file.
 
-use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, SecretStore, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
 use crate::kms::{
-    BlobHeader, Call, DEFAULT_ALIAS, Encrypted, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, keystore,
+    BlobHeader, Call, DEFAULT_ALIAS, Encrypted, EncryptionAlgorithm, KeyState, Kms, OWNED_ALIAS, SecretId,
+    keystore,
 };
 use std::sync::Arc;
 
@@ -96,6 +97,28 @@ impl KeyProvider for LocalProvider {
 
     fn cost(&self) -> CallCost {
         CallCost::Nothing
+    }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
+        Some(self)
+    }
+}
+
+impl SecretStore for LocalProvider {
+    fn create(&self, cmk: &str, count: usize, context: &Context<'_>) -> Result<Vec<(SecretId, Key)>, Error> {
+        Ok(self.kms.create_secrets(&Call::filesystem(), cmk, count, &context.to_encryption_context())?)
+    }
+
+    fn get(&self, id: SecretId, context: &Context<'_>) -> Result<Key, Error> {
+        Ok(self.kms.get_secret(&Call::filesystem(), id, &context.to_encryption_context())?)
+    }
+
+    fn bind(&self, id: SecretId, cmk: &str, context: &Context<'_>) -> Result<(), Error> {
+        Ok(self.kms.bind_secrets(&Call::filesystem(), &[id], cmk, &context.to_encryption_context())?)
+    }
+
+    fn destroy(&self, ids: &[SecretId]) -> Result<usize, Error> {
+        Ok(self.kms.destroy_secrets(&Call::filesystem(), ids)?)
     }
 }
 

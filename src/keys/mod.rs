@@ -10,6 +10,7 @@ mod error;
 mod keyring;
 mod local;
 mod pool;
+mod secrets;
 mod service;
 mod sources;
 mod watch;
@@ -21,10 +22,11 @@ pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
 pub use keyring::{CacheStats, Keyring};
 pub use local::LocalProvider;
+pub use secrets::{SecretStore, secret_store};
 pub use service::{Caller, Endpoint, Place, ServiceProvider};
 pub use sources::Sources;
 pub use watch::Watch;
-pub use zone::{Cmk, Envelope, NO_ZONE, WrapMode, Zone, ZoneId};
+pub use zone::{Cmk, Envelope, NO_ZONE, PreviousKey, WrapMode, Zone, ZoneId};
 
 use crate::crypto::Key;
 use crate::kms::{EncryptionContext, KeySpec, KeyState, KeyUsage};
@@ -62,18 +64,21 @@ pub enum Purpose {
     Volume,
     /// Wrapping the data keys of files.
     ZoneKey,
+    /// Shred secrets of files.
+    Secrets,
     /// The file with this id.
     File([u8; 16]),
 }
 
 impl Context<'_> {
     /// The encryption context under which a KMS wraps the key, as it appears in a KMS's log:
-    /// `{kmsfs:volume: <hex>, kmsfs:file: <hex>}`, with `volume-key` or `zone-key` in the place of a file's id;
+    /// `{kmsfs:volume: <hex>, kmsfs:file: <hex>}`, with `volume-key`, `zone-key` or `secrets` in the place of a file's id;
     /// and `kmsfs:zone: <name>` in a zone.
     pub fn to_encryption_context(&self) -> EncryptionContext {
         let file = match &self.purpose {
             Purpose::Volume => "volume-key".to_owned(),
             Purpose::ZoneKey => "zone-key".to_owned(),
+            Purpose::Secrets => "secrets".to_owned(),
             Purpose::File(id) => hex(id),
         };
         let context =
@@ -143,6 +148,9 @@ pub trait KeyProvider: Send + Sync {
 
     /// What a call costs.
     fn cost(&self) -> CallCost;
+
+    /// Its shred secrets; `None` if it keeps none, and no zone of it can be shreddable.
+    fn secrets(&self) -> Option<&dyn SecretStore>;
 }
 
 /// What a call to a KMS costs whoever waits for it, and whoever pays for it.

@@ -235,11 +235,19 @@ mod tests {
             let mut file = [0; 16];
             file[..8].copy_from_slice(&(call as u64).to_le_bytes());
             let wrapped = WrappedKey { key_id: zone.cmk.id, material: 1, blob: vec![1; 32] };
-            let envelope = Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped };
+            let envelope =
+                Envelope { zone: zone.id, mode: WrapMode::Direct, wrapped, secret: None, previous: None };
             Ok(Ready { file, key: Arc::new(FileKey::new(Cipher::Aes256Gcm, Key::random())), envelope })
         };
         let cmk = Cmk { provider: Arc::<Fake>::default(), arn: "cmk".into(), id: [1; 16] };
-        let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct };
+        let zone = Zone {
+            id: NO_ZONE,
+            name: None,
+            cmk,
+            former: Vec::new(),
+            wrap: WrapMode::Direct,
+            shreddable: false,
+        };
         (kms, Pool::new(age, Box::new(make)), Arc::new(zone))
     }
 

@@ -92,6 +92,10 @@ impl KeyProvider for Fake {
     fn cost(&self) -> CallCost {
         CallCost::Nothing
     }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
+        None
+    }
 }
 
 fn limits(entries: usize, age: Duration) -> CacheLimits {
@@ -105,7 +109,7 @@ fn keyring(provider: Arc<dyn KeyProvider>, limits: CacheLimits) -> Arc<Keyring> 
 fn zoned(provider: Arc<dyn KeyProvider>, limits: CacheLimits, wrap: WrapMode) -> Arc<Keyring> {
     let sources = Sources::one("fake:", Arc::clone(&provider));
     let cmk = Cmk { provider, arn: "alias/cmk".into(), id: CMK };
-    let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap };
+    let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap, shreddable: false };
     Arc::new(Keyring::new(sources, vec![zone], VOLUME, Cipher::Aes256GcmSiv, limits))
 }
 
@@ -116,7 +120,7 @@ fn fake() -> (Arc<Fake>, Arc<Keyring>) {
 
 fn wrapped(n: u8) -> Envelope {
     let wrapped = WrappedKey { key_id: CMK, material: 1, blob: vec![n; 32] };
-    Envelope { zone: NO_ZONE, mode: WrapMode::Direct, wrapped }
+    Envelope { zone: NO_ZONE, mode: WrapMode::Direct, wrapped, secret: None, previous: None }
 }
 
 fn file(n: u8) -> [u8; 16] {
@@ -383,7 +387,8 @@ fn local_keyring(kms: Arc<Kms>, key: &str) -> Arc<Keyring> {
     let KeyInfo { arn, id, .. } = provider.resolve(key).unwrap();
     let sources = Sources::one("local:", Arc::clone(&provider));
     let cmk = Cmk { provider, arn, id };
-    let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct };
+    let zone =
+        Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct, shreddable: false };
     Arc::new(Keyring::new(sources, vec![zone], VOLUME, Cipher::Aes256Gcm, CacheLimits::default()))
 }
 

@@ -1,6 +1,8 @@
 //! Zones: subtrees of a volume with a CMK of their own, and what a file's header tells of its wrapped data key.
 
 use super::{KeyProvider, WrappedKey};
+use crate::crypto::{KEY_LEN, TAG_LEN};
+use crate::kms::SecretId;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -52,6 +54,19 @@ pub struct Envelope {
     pub mode: WrapMode,
     /// The wrapped key. With a zone key, id and material are those of the CMK that wraps the zone key.
     pub wrapped: WrappedKey,
+    /// The shred secret under which the wrapped key is sealed besides.
+    pub secret: Option<SecretId>,
+    /// The data key before this one, while the file is being rekeyed.
+    pub previous: Option<PreviousKey>,
+}
+
+/// The data key that a file had before the one it has, and under which some of its blocks may still be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PreviousKey {
+    /// The first block-key generation of the new data key; blocks of earlier ones are under the previous.
+    pub first: u32,
+    /// The previous data key, sealed under the new one; see [`FileKey`](super::FileKey).
+    pub sealed: [u8; KEY_LEN + TAG_LEN],
 }
 
 /// A CMK of a zone, and who can use it.
@@ -85,6 +100,8 @@ pub struct Zone {
     pub former: Vec<Cmk>,
     /// How new keys are wrapped.
     pub wrap: WrapMode,
+    /// Whether new files have a shred secret.
+    pub shreddable: bool,
 }
 
 impl Zone {

@@ -93,7 +93,7 @@ impl Core {
         to_millis(self.clock.now())
     }
 
-    /// The generation that memory shows.
+    /// The generation of the last change that memory shows, new shred secrets left aside.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -348,8 +348,16 @@ impl Core {
     }
 
     fn apply(&self, manifest: Manifest, items: Vec<Item>) {
-        self.table.write().apply(manifest, items);
-        self.generation.store(manifest.generation, Ordering::Release);
+        let mut table = self.table.write();
+        // Of new shred secrets nobody can have cached anything: mounts make them while they make files, and must not
+        // lose all their data keys each time.
+        let is_news = |item: &Item| matches!(item, Item::Batch(batch) if table.batches().get(batch.record.id).is_none());
+        let is_change = items.is_empty() || !items.iter().all(is_news);
+        table.apply(manifest, items);
+        drop(table);
+        if is_change {
+            self.generation.store(manifest.generation, Ordering::Release);
+        }
     }
 
     pub(super) fn is_fresh(&self) -> bool {

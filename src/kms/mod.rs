@@ -4,7 +4,7 @@
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
 //! `context`, `default_policy`, `due`, `grant`, `key`, `material`, `page`, [`policy`], `primitives`, `principal`,
-//! `question`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps.
+//! `question`, `secrets`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps.
 
 mod arn;
 pub mod audit;
@@ -31,6 +31,7 @@ mod primitives;
 mod principal;
 mod question;
 pub mod quota;
+mod secrets;
 mod session;
 mod settings;
 mod small_map;
@@ -66,6 +67,7 @@ pub use operations::{
 };
 pub use page::{Listed, Page};
 pub use principal::{Principal, PrincipalKind, PrincipalName};
+pub use secrets::{SECRETS_MAX, SecretId};
 pub use spec::{
     DataKeySpec, EncapsulationAlgorithm, EncryptionAlgorithm, ExpirationModel, KeyAgreementAlgorithm,
     KeySpec, KeyUsage, MacAlgorithm, MessageType, Origin, SigningAlgorithm, WrappingAlgorithm,
@@ -178,7 +180,8 @@ impl Kms {
         self.core.recent().naming(call).key(key)
     }
 
-    /// A number that grows with every change of any key, alias or slot, by any process. Cheap.
+    /// A number that grows with every change of any key, alias or slot, and when shred secrets are destroyed, by any
+    /// process. Cheap.
     pub fn generation(&self) -> u64 {
         self.core.generation()
     }

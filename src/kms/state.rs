@@ -12,23 +12,25 @@ use std::fmt;
 
 /// Declares [`Operation`], whose variants are actions of policies.
 macro_rules! operations {
-    ($($operation:ident,)+) => {
+    ($($operation:ident,)+; $($own:ident,)+) => {
         /// An operation, as policies name it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "AWS KMS's own names")]
         pub enum Operation {
             $($operation,)+
+            $($own,)+
         }
 
         impl Operation {
             /// Every one there is.
             #[cfg(test)]
-            pub const ALL: &[Operation] = &[$(Operation::$operation),+];
+            pub const ALL: &[Operation] = &[$(Operation::$operation,)+ $(Operation::$own),+];
 
-            /// The action of policies: `kms:` and the operation's name.
+            /// The action of policies: `kms:` and the operation's name; `kmsfs:` for one that AWS KMS does not have.
             pub const fn action(self) -> &'static str {
                 match self {
                     $(Operation::$operation => concat!("kms:", stringify!($operation)),)+
+                    $(Operation::$own => concat!("kmsfs:", stringify!($own)),)+
                 }
             }
         }
@@ -85,12 +87,14 @@ operations! {
     UpdateKeyDescription,
     Verify,
     VerifyMac,
+    ;
+    DestroySecret,
 }
 
 /// What an operation does to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Uses its material.
+    /// Uses its material, or what was made for its users.
     Use,
     /// Reads what is recorded about it.
     View,
@@ -105,6 +109,7 @@ impl Operation {
             Decapsulate
             | Decrypt
             | DeriveSharedSecret
+            | DestroySecret
             | Encapsulate
             | Encrypt
             | GenerateDataKey
@@ -153,6 +158,8 @@ impl Operation {
             CancelKeyDeletion => state == PendingDeletion,
             // A grant is for use, and so is a public key.
             CreateGrant | GetPublicKey => state == Enabled,
+            // It needs no material, and a key that is out of use must not keep a secret alive.
+            DestroySecret => true,
             _ if self.class() == Class::Use => state == Enabled,
             DisableKeyRotation | EnableKeyRotation | RotateKeyOnDemand => state == Enabled,
             DisableKey | EnableKey => matches!(state, Enabled | Disabled),
@@ -280,6 +287,7 @@ mod tests {
         (DeleteAlias,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (DeleteImportedKeyMaterial,           [UNS, UNS, UNS], [OK,  OK,  OK,  OK]),
         (DeriveSharedSecret,                  [OK,  DIS, INV], [OK,  DIS, INV, INV]),
+        (DestroySecret,                       [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (DescribeKey,                         [OK,  OK,  OK],  [OK,  OK,  OK,  OK]),
         (DisableKey,                          [OK,  OK,  INV], [OK,  OK,  INV, INV]),
         (DisableKeyRotation,                  [OK,  DIS, INV], [UNS, UNS, UNS, UNS]),

@@ -49,6 +49,8 @@ const LIST_MAX: usize = 256;
 pub const ZONE_NAME_MAX: usize = 128;
 /// The feature of a volume with zones or former CMKs.
 const ZONES: &str = "zones";
+/// The feature of a volume some of whose files have shred secrets.
+const SHREDDABLE: &str = "shreddable";
 
 /// What a new volume is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Settings {
     pub wrapped: WrappedKey,
     /// CMKs that files in no zone may still be under.
     pub former: Vec<CmkPlace>,
+    /// Whether new files in no zone have a shred secret.
+    pub shreddable: bool,
     /// The zones.
     pub zones: Vec<ZoneSettings>,
 }
@@ -95,6 +99,8 @@ pub struct ZoneSettings {
     pub wrap: WrapMode,
     /// CMKs that files of the zone may still be under.
     pub former: Vec<CmkPlace>,
+    /// Whether its new files have a shred secret.
+    pub shreddable: bool,
 }
 
 impl Settings {
@@ -144,6 +150,8 @@ struct Json {
     volume_key: JsonKey,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<JsonCmk>,
+    #[serde(default, skip_serializing_if = "is_no")]
+    shreddable: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     zones: Vec<JsonZone>,
     features: Vec<String>,
@@ -167,6 +175,12 @@ struct JsonZone {
     cmk: JsonCmk,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<JsonCmk>,
+    #[serde(default, skip_serializing_if = "is_no")]
+    shreddable: bool,
+}
+
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Serialize, Deserialize)]
@@ -348,7 +362,9 @@ pub fn decode(text: &[u8]) -> Result<Unverified> {
     let zone = |json: JsonZone| {
         let id = unhex(&json.id).ok_or_else(|| malformed("zones"))?;
         let former = json.former.into_iter().map(cmk).collect::<Result<_>>()?;
-        Ok(ZoneSettings { id, name: json.name, cmk: cmk(json.cmk)?, wrap: wrap_mode(&json.wrap)?, former })
+        let wrap = wrap_mode(&json.wrap)?;
+        let (name, shreddable) = (json.name, json.shreddable);
+        Ok(ZoneSettings { id, name, cmk: cmk(json.cmk)?, wrap, former, shreddable })
     };
     let claimed = Settings {
         volume_id: unhex(&json.volume).ok_or_else(|| malformed("volume"))?,
@@ -362,6 +378,7 @@ pub fn decode(text: &[u8]) -> Result<Unverified> {
             blob: BASE64.decode(&json.volume_key.wrapped).map_err(|_| malformed("wrapped"))?,
         },
         former: json.former.into_iter().map(cmk).collect::<Result<_>>()?,
+        shreddable: json.shreddable,
         zones: json.zones.into_iter().map(zone).collect::<Result<_>>()?,
     };
     if json.features != features(&claimed) {
@@ -377,7 +394,7 @@ fn refuse_newer(text: &[u8]) -> Result<()> {
     if newer.format != FORMAT {
         return Err(unknown(format_args!("format {}", newer.format)));
     }
-    match newer.features.iter().find(|feature| *feature != ZONES) {
+    match newer.features.iter().find(|feature| ![ZONES, SHREDDABLE].contains(&feature.as_str())) {
         Some(feature) => Err(unknown(format_args!("feature {feature:?}"))),
         None => Ok(()),
     }
@@ -390,10 +407,17 @@ fn unknown(what: std::fmt::Arguments<'_>) -> Error {
 
 /// What whoever reads the config must know of.
 fn features(settings: &Settings) -> Vec<String> {
-    match settings.former.is_empty() && settings.zones.is_empty() {
-        true => Vec::new(),
-        false => vec![ZONES.to_owned()],
-    }
+    let features = [(ZONES, has_zones(settings)), (SHREDDABLE, is_shreddable(settings))];
+    features.into_iter().filter(|(_, has)| *has).map(|(feature, _)| feature.to_owned()).collect()
+}
+
+fn has_zones(settings: &Settings) -> bool {
+    !settings.former.is_empty() || !settings.zones.is_empty()
+}
+
+/// Whether any part of the volume is.
+fn is_shreddable(settings: &Settings) -> bool {
+    settings.shreddable || settings.zones.iter().any(|zone| zone.shreddable)
 }
 
 /// What the types do not say of a config's values.
@@ -438,6 +462,7 @@ fn encode(settings: &Settings, key: &Key) -> String {
         wrap: zone.wrap.to_string(),
         cmk: cmk(&zone.cmk),
         former: zone.former.iter().map(cmk).collect(),
+        shreddable: zone.shreddable,
     };
     let json = Json {
         format: FORMAT,
@@ -452,6 +477,7 @@ fn encode(settings: &Settings, key: &Key) -> String {
             wrapped: BASE64.encode(&settings.wrapped.blob),
         },
         former: settings.former.iter().map(cmk).collect(),
+        shreddable: settings.shreddable,
         zones: settings.zones.iter().map(zone).collect(),
         features: features(settings),
         mac: hex(&with_parts(settings, |parts| mac::mac(key, parts))),
@@ -475,7 +501,7 @@ fn with_parts<T>(settings: &Settings, act: impl FnOnce(&[&[u8]]) -> T) -> T {
         settings.wrapped.material.to_le_bytes().to_vec().into(),
         settings.wrapped.blob[..].into(),
     ];
-    if !features(settings).is_empty() {
+    if has_zones(settings) {
         parts.push(ZONES.as_bytes().into());
         former_parts(&settings.former, &mut parts);
         parts.push(count(settings.zones.len()));
@@ -486,6 +512,12 @@ fn with_parts<T>(settings: &Settings, act: impl FnOnce(&[&[u8]]) -> T) -> T {
             cmk_parts(&zone.cmk, &mut parts);
             former_parts(&zone.former, &mut parts);
         }
+    }
+    if is_shreddable(settings) {
+        parts.push(SHREDDABLE.as_bytes().into());
+        let zones = settings.zones.iter().map(|zone| zone.shreddable);
+        let flags: Vec<u8> = std::iter::once(settings.shreddable).chain(zones).map(u8::from).collect();
+        parts.push(flags.into());
     }
     let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
     act(&parts)

@@ -14,20 +14,24 @@
 //!  10   6  zero                     72  16  CMK id
 //!  16  16  file id                  88  40  zero (room for an integrity root)
 //!  32   8  slot generation         128 252  wrapped key, zero-padded
-//!  40   8  sealed length           380  68  zero
-//!  48   4  flags                   448   8  durable length
-//!  52   4  block-key generation    456  16  zone id; zero: the volume's own
-//!  56   8  seals reserved          472   8  zero
+//!  40   8  sealed length           380   4  first block-key generation of the data key; zero: no previous one
+//!  48   4  flags                   384  48  previous data key, sealed under the data key
+//!  52   4  block-key generation    432  16  id of the shred secret; zero: none
+//!  56   8  seals reserved          448   8  durable length
+//!                                  456  16  zone id; zero: the volume's own
+//!                                  472   8  zero
 //!                                  480  32  MAC: keyed BLAKE3 over bytes 0..480
 //! ```
 //! Flags: 1 the file may have holes, 2 the data key is wrapped by a zone key ([`keys::WrapMode`]).
-//! Integers are little-endian. The MAC key derives from the data key, which is the file's for life: once any slot's
-//! wrapped key opens, it tells of both slots whether they are genuine. Nothing of a slot is believed before.
+//! Integers are little-endian. The MAC key derives from the data key, which is the file's until it is rekeyed: once any
+//! slot's wrapped key opens, it tells of both slots whether they are genuine, and with a previous data key in it it also
+//! tells of a slot that was written under that. Nothing of a slot is believed before.
 
 use super::geometry::HEADER_LEN;
 use super::{Error, Result};
 use crate::crypto::{Cipher, mac};
-use crate::keys::{self, Envelope, FileKey, WrapMode, WrappedKey};
+use crate::keys::{self, Envelope, FileKey, PreviousKey, WrapMode, WrappedKey};
+use crate::kms::SecretId;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -43,6 +47,8 @@ pub const FIRST_GENERATION: u64 = 2;
 const MAGIC: &[u8; 8] = b"KMSFSv1\0";
 const MAC_AT: usize = SECTOR - 32;
 const WRAPPED_AT: usize = 128;
+const PREVIOUS_AT: usize = 380;
+const SECRET_AT: usize = 432;
 const DURABLE_AT: usize = 448;
 const ZONE_AT: usize = 456;
 const FLAG_SPARSE: u32 = 1;
@@ -108,12 +114,20 @@ impl Header {
         s[48..52].copy_from_slice(&slot.flags().to_le_bytes());
         s[52..56].copy_from_slice(&slot.key_generation.to_le_bytes());
         s[56..64].copy_from_slice(&slot.seals.to_le_bytes());
-        let Envelope { zone, wrapped: WrappedKey { key_id, material, blob }, .. } = &slot.envelope;
+        let Envelope { zone, wrapped: WrappedKey { key_id, material, blob }, secret, previous, .. } =
+            &slot.envelope;
         s[64..68].copy_from_slice(&material.to_le_bytes());
         assert!(blob.len() <= MAX_WRAPPED, "a wrapped key of {} bytes", blob.len());
         s[68..70].copy_from_slice(&(blob.len() as u16).to_le_bytes());
         s[72..88].copy_from_slice(key_id);
         s[WRAPPED_AT..WRAPPED_AT + blob.len()].copy_from_slice(blob);
+        if let Some(PreviousKey { first, sealed }) = previous {
+            s[PREVIOUS_AT..PREVIOUS_AT + 4].copy_from_slice(&first.to_le_bytes());
+            s[PREVIOUS_AT + 4..SECRET_AT].copy_from_slice(sealed);
+        }
+        if let Some(secret) = secret {
+            s[SECRET_AT..DURABLE_AT].copy_from_slice(secret.as_bytes());
+        }
         s[DURABLE_AT..ZONE_AT].copy_from_slice(&slot.durable_len.to_le_bytes());
         s[ZONE_AT..ZONE_AT + zone.len()].copy_from_slice(zone);
         let tag = mac::mac(key.header_mac_key(), &[&s[..MAC_AT]]);
@@ -129,6 +143,11 @@ struct Unverified<'a> {
 }
 
 impl Unverified<'_> {
+    /// Was it written under `key`, or before that under the one that it replaces?
+    fn is_of(&self, key: &FileKey) -> bool {
+        self.verify(key) || key.previous().is_some_and(|previous| self.verify(previous))
+    }
+
     fn verify(&self, key: &FileKey) -> bool {
         let tag: &[u8; 32] = self.bytes[MAC_AT..].try_into().expect("32 bytes behind MAC_AT");
         mac::verify(key.header_mac_key(), &[&self.bytes[..MAC_AT]], tag)
@@ -154,7 +173,8 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
         && zero(10..16)
         && zero(70..72)
         && zero(88..128)
-        && zero(WRAPPED_AT + wrapped_len..DURABLE_AT)
+        && zero(WRAPPED_AT + wrapped_len..PREVIOUS_AT)
+        && (u32_at(s, PREVIOUS_AT) > 0 || zero(PREVIOUS_AT..SECRET_AT))
         && zero(ZONE_AT + 16..MAC_AT);
     if !well_formed {
         return None;
@@ -174,6 +194,12 @@ fn parse(s: &[u8]) -> Option<Unverified<'_>> {
                 material: u32_at(s, 64),
                 blob: s[WRAPPED_AT..WRAPPED_AT + wrapped_len].to_vec(),
             },
+            secret: (!zero(SECRET_AT..DURABLE_AT))
+                .then(|| SecretId::from_bytes(s[SECRET_AT..DURABLE_AT].try_into().expect("sixteen bytes"))),
+            previous: (!zero(PREVIOUS_AT..SECRET_AT)).then(|| PreviousKey {
+                first: u32_at(s, PREVIOUS_AT),
+                sealed: s[PREVIOUS_AT + 4..SECRET_AT].try_into().expect("48 bytes"),
+            }),
         },
     };
     let header = Header {
@@ -251,6 +277,13 @@ pub fn decode_after_crash(
                 continue;
             }
         };
+        // A slot that began a rekeying is under a key that no older slot knows. As long as nobody can say whether it is
+        // genuine, it is not for an older one to take its place.
+        let unknown = |e: &keys::Error| e.kind() != keys::ErrorKind::Invalid;
+        let mut newer = slots.iter().zip(&refused);
+        if newer.any(|(u, e)| u.header.slot.envelope.previous.is_some() && e.as_ref().is_some_and(unknown)) {
+            break;
+        }
         refused.push(None);
         match slots.iter().position(|u| u.verify(&key)) {
             None => why = "the header's MAC does not hold",
@@ -277,7 +310,7 @@ fn is_whole(bytes: &[u8], slots: &[Unverified<'_>], in_force: &Header, key: &Fil
     if generation == FIRST_GENERATION {
         return bytes[other as usize * SECTOR..][..SECTOR].iter().all(|b| *b == 0);
     }
-    slots.iter().any(|u| u.header.slot.generation % 2 == other && u.verify(key))
+    slots.iter().any(|u| u.header.slot.generation % 2 == other && u.is_of(key))
 }
 
 #[cfg(test)]
@@ -305,6 +338,8 @@ mod tests {
                     zone: [8; 16],
                     mode: WrapMode::ZoneKey,
                     wrapped: WrappedKey { key_id: [7; 16], material: 2, blob: vec![5; 100] },
+                    secret: None,
+                    previous: None,
                 },
             },
         }
@@ -357,6 +392,52 @@ mod tests {
         }
         let whole = image(&[4, 5]);
         assert_eq!(read_after_crash(&whole).expect("two valid slots"), (header(5), false));
+    }
+
+    /// A header whose newer slot begins a rekeying, and its new data key.
+    fn rekeyed() -> (Vec<u8>, Arc<FileKey>) {
+        let mut newer = header(5);
+        let new = FileKey::new(Cipher::Aes256GcmSiv, Key::from_bytes(&mut [2; 32]));
+        let new = Arc::new(new.replacing(&newer.file_id, &key(1), 4));
+        newer.slot.key_generation = 4;
+        newer.slot.envelope.wrapped.blob = vec![6; 100];
+        newer.slot.envelope.secret = Some(SecretId::from_bytes([8; 16]));
+        newer.slot.envelope.previous = new.sealed_previous().cloned();
+        let mut bytes = image(&[4]);
+        bytes[SECTOR..].copy_from_slice(&newer.encode(&new).0);
+        (bytes, new)
+    }
+
+    #[test]
+    fn a_file_that_is_being_rekeyed_has_slots_of_two_data_keys() {
+        let (bytes, new) = rekeyed();
+        let open = |_: &FileId, envelope: &Envelope| match envelope.previous {
+            Some(_) => Ok(Arc::clone(&new)),
+            None => Ok(key(1)),
+        };
+        let (header, _) = decode(&bytes, &"f", open).expect("both slots are genuine");
+        assert_eq!(header.slot.generation, 5);
+        assert_eq!(header.slot.envelope.previous.as_ref(), new.sealed_previous());
+        let mut torn = bytes.clone();
+        torn[SECTOR + 40] ^= 1;
+        assert!(is_corrupt(decode(&torn, &"f", open)));
+        let (header, _, was_torn) = decode_after_crash(&torn, &"f", open).expect("the older slot is whole");
+        assert_eq!((header.slot.generation, was_torn), (4, true));
+    }
+
+    #[test]
+    fn no_older_slot_takes_the_place_of_a_rekeying_whose_key_is_refused() {
+        let (bytes, _) = rekeyed();
+        for (kind, is_kept) in
+            [(ErrorKind::Disabled, true), (ErrorKind::Unavailable, true), (ErrorKind::Invalid, false)]
+        {
+            let open = |_: &FileId, envelope: &Envelope| match envelope.previous {
+                Some(_) => Err(KeyError::new(kind, "refused")),
+                None => Ok(key(1)),
+            };
+            let outcome = decode_after_crash(&bytes, &"f", open);
+            assert_eq!(matches!(outcome, Err(Error::Key(_))), is_kept, "{kind:?}");
+        }
     }
 
     #[test]

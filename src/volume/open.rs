@@ -15,7 +15,8 @@ use super::store::FileStore;
 use super::{Error, Result};
 use crate::crypto::{Cipher, Key, random};
 use crate::keys::{
-    CacheLimits, Cmk, Context, ErrorKind, KeyProvider, Keyring, NO_ZONE, Purpose, Sources, WrapMode, Zone,
+    self, CacheLimits, Cmk, Context, ErrorKind, KeyProvider, Keyring, NO_ZONE, Purpose, Sources, WrapMode,
+    Zone,
 };
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -70,7 +71,8 @@ pub struct Volume {
 impl Volume {
     /// Makes a volume in the empty directory `dir`, its volume key wrapped by the key that `cmk` names.
     ///
-    /// Without `wrap`, data keys are wrapped as the cost of the provider's calls suggests.
+    /// Without `wrap`, data keys are wrapped as the cost of the provider's calls suggests. Files of a `shreddable` volume
+    /// have shred secrets, which not every provider keeps.
     ///
     /// The config is written last: a directory is a volume once it has one.
     ///
@@ -83,6 +85,7 @@ impl Volume {
         cmk: &str,
         cipher: Cipher,
         wrap: Option<WrapMode>,
+        shreddable: bool,
     ) -> Result<Config> {
         if let Some(name) = Volume::occupant(dir)? {
             let what = if name == CONFIG { "is a volume already" } else { "is not empty" };
@@ -94,6 +97,9 @@ impl Volume {
         let lower = SystemLower;
         let root = open_root(dir)?;
         let info = provider.resolve(cmk)?;
+        if shreddable {
+            keys::secret_store(provider)?;
+        }
         let volume_id = random::array::<16>();
         let (volume_key, wrapped) = provider.generate(&info.arn, &volume_context(volume_id))?;
         let settings = Settings {
@@ -104,6 +110,7 @@ impl Volume {
             cmk: info.arn,
             wrapped,
             former: Vec::new(),
+            shreddable,
             zones: Vec::new(),
         };
         let made = lay_out(&lower, &root, settings, &volume_key);
@@ -179,6 +186,7 @@ pub(super) fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>>
         cmk: cmk(&settings.cmk_place())?,
         former: former(&settings.former)?,
         wrap: settings.wrap,
+        shreddable: settings.shreddable,
     }];
     for zone in &settings.zones {
         zones.push(Zone {
@@ -187,6 +195,7 @@ pub(super) fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>>
             cmk: cmk(&zone.cmk)?,
             former: former(&zone.former)?,
             wrap: zone.wrap,
+            shreddable: zone.shreddable,
         });
     }
     Ok(zones)

@@ -95,6 +95,10 @@ impl KeyProvider for Switch {
     fn cost(&self) -> CallCost {
         CallCost::Nothing
     }
+
+    fn secrets(&self) -> Option<&dyn keys::SecretStore> {
+        None
+    }
 }
 
 /// The hint of a file that stays where it was made.
@@ -159,7 +163,14 @@ impl Scratch {
         let provider: Arc<dyn KeyProvider> = Arc::clone(&self.switch) as _;
         let sources = Sources::one("switch:", Arc::clone(&provider));
         let cmk = Cmk { provider, arn: "the-key".into(), id: [1; 16] };
-        let zone = Zone { id: NO_ZONE, name: None, cmk, former: Vec::new(), wrap: WrapMode::Direct };
+        let zone = Zone {
+            id: NO_ZONE,
+            name: None,
+            cmk,
+            former: Vec::new(),
+            wrap: WrapMode::Direct,
+            shreddable: false,
+        };
         let limits = CacheLimits::default();
         let keyring = Arc::new(Keyring::new(sources, vec![zone], [9; 16], Cipher::Aes256GcmSiv, limits));
         let mut recovered = None;

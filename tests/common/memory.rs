@@ -4,7 +4,9 @@
 
 use kmsfs::crypto::{AeadKey, Cipher, Key};
 use kmsfs::fs::{Backing, Filesystem};
-use kmsfs::keys::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, Sources, WrappedKey};
+use kmsfs::keys::{
+    CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, SecretStore, Sources, WrappedKey,
+};
 use kmsfs::kms::{KeySpec, KeyState, KeyUsage};
 use kmsfs::volume::lower::{Lower, SystemLower};
 use kmsfs::volume::{Durability, Options, Volume};
@@ -67,6 +69,10 @@ impl KeyProvider for OneKey {
     fn cost(&self) -> CallCost {
         CallCost::Nothing
     }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
+        None
+    }
 }
 
 /// A volume that can be opened again and again.
@@ -83,7 +89,7 @@ impl Scratch {
 
     /// An empty volume in the empty directory `lower`.
     pub fn new_in(lower: tempfile::TempDir) -> Scratch {
-        Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv, None)
+        Volume::create(lower.path(), &OneKey::new(), "local:", "the key", Cipher::Aes256GcmSiv, None, false)
             .unwrap();
         Scratch { lower }
     }

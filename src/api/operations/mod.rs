@@ -9,6 +9,7 @@ mod r#import;
 mod keys;
 mod policies;
 mod rotation;
+mod secrets;
 mod signing;
 mod tags;
 
@@ -121,6 +122,14 @@ pub static SERVED: &[Served] = &[
     here(&model::signing::VERIFY_MAC, signing::verify_mac),
 ];
 
+/// Operations on keys that AWS KMS does not have, by name. Their target prefix is `Kmsfs`.
+pub static OWN: &[Served] = &[
+    store(&model::secrets::BIND_SECRETS, secrets::bind_secrets),
+    store(&model::secrets::CREATE_SECRETS, secrets::create_secrets),
+    store(&model::secrets::DESTROY_SECRETS, secrets::destroy_secrets),
+    store(&model::secrets::GET_SECRET, secrets::get_secret),
+];
+
 type Run = fn(&Request<'_>, &Input<'_>, &mut Object<'_>) -> Result<()>;
 
 const fn at(place: fn(&Input<'_>) -> Place, model: &'static Operation, run: Run) -> Served {
@@ -151,6 +160,11 @@ pub fn find(name: &str) -> Result<&'static Served> {
         }
         Err(_) => Err(Error::unknown_operation()),
     }
+}
+
+/// The operation of this name that AWS KMS does not have.
+pub fn find_own(name: &str) -> Option<&'static Served> {
+    OWN.iter().find(|served| served.model.name == name)
 }
 
 impl Served {

@@ -26,16 +26,7 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     /// The data key.
     pub(super) fn key(&self) -> Result<Key, Error> {
-        Key::try_fill_with(|out| {
-            let mut bytes = Zeroizing::new([0; KEY_LEN + 3]); // what decoding may write at most
-            match STANDARD.decode_slice(&*self.plaintext, &mut *bytes) {
-                Ok(KEY_LEN) => {
-                    out.copy_from_slice(&bytes[..KEY_LEN]);
-                    Ok(())
-                }
-                _ => Err(Error::new(ErrorKind::Invalid, "the wrapped key has an odd length")),
-            }
-        })
+        key(&self.plaintext)
     }
 
     /// The wrapped key.
@@ -50,6 +41,20 @@ impl Answer<'_> {
     pub(super) fn key_id(&self) -> Result<[u8; 16], Error> {
         key_id(&self.key_id)
     }
+}
+
+/// The 32 bytes that a member holds.
+pub(super) fn key(text: &str) -> Result<Key, Error> {
+    Key::try_fill_with(|out| {
+        let mut bytes = Zeroizing::new([0; KEY_LEN + 3]); // what decoding may write at most
+        match STANDARD.decode_slice(text, &mut *bytes) {
+            Ok(KEY_LEN) => {
+                out.copy_from_slice(&bytes[..KEY_LEN]);
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::Invalid, "the wrapped key has an odd length")),
+        }
+    })
 }
 
 /// The 128 bits that a key's id consists of: `UUID`, or `mrk-` and 32 digits for a key of several regions; alone or at
@@ -118,7 +123,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error
     serde_json::from_slice(answer).map_err(|_| nonsense())
 }
 
-fn nonsense() -> Error {
+pub(super) fn nonsense() -> Error {
     Error::new(ErrorKind::Unavailable, "the KMS's answer is not that of a KMS")
 }
 

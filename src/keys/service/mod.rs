@@ -18,6 +18,7 @@ mod connection;
 mod credentials;
 mod http;
 mod place;
+mod secrets;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ mod tls;
 
 pub use place::{Endpoint, Place};
 
-use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, WrappedKey};
+use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, SecretStore, WrappedKey};
 use crate::crypto::{KEY_LEN, Key};
 use crate::kms::BlobHeader;
 use answers::{Answer, parse, usable_key};
@@ -129,6 +130,11 @@ impl KeyProvider for ServiceProvider {
             Place::Unix(_) => CallCost::Machine,
             Place::Tcp(_) | Place::Aws(_) => CallCost::Network,
         }
+    }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
+        // A foreign service has none.
+        self.changes.as_ref().map(|_| self as &dyn SecretStore)
     }
 }
 

@@ -8,7 +8,7 @@
 //! processes see the database's [`Mark`] differ and read the rows whose `changed` is newer than what they know.
 //!
 //! From the bottom: a [`database`] keeps rows; [`schema`] says which; [`seal`] protects them; [`record`], [`material`],
-//! [`cmk`] and [`slots`] know what is in them; [`rows`] reads and writes them.
+//! [`cmk`], [`secrets`] and [`slots`] know what is in them; [`rows`] reads and writes them.
 
 mod cmk;
 mod database;
@@ -20,6 +20,7 @@ mod record;
 mod rows;
 mod schema;
 mod seal;
+mod secrets;
 mod slots;
 mod sqlite;
 
@@ -38,6 +39,7 @@ pub(super) use seal::{Manifest, RowDigest};
 use self::postgres::Postgres;
 use super::arn::KeyId;
 use super::clock::Timestamp;
+use super::secrets::SecretId;
 use crate::crypto::passphrase::Argon2Params;
 use crate::crypto::secret::Key;
 use crate::crypto::{kdf, random};
@@ -189,6 +191,14 @@ impl Keystore {
     pub(super) fn begin(&self) -> Result<Change<'_>> {
         let transaction = Transaction::begin(&*self.database, Access::Write)?;
         Ok(Change { keystore: self, transaction })
+    }
+
+    /// A shred secret; `None` if it has no row.
+    ///
+    /// # Errors
+    /// `Tampered`, if the row is not what was written there.
+    pub(super) fn secret(&self, id: SecretId) -> Result<Option<Key>> {
+        secrets::read(&self.vault, &Transaction::begin(&*self.database, Access::Read)?, id)
     }
 
     /// See [`Database::scrub`].

@@ -1,4 +1,4 @@
-//! Records: the rows that describe something. A CMK, a grant, a principal, the settings.
+//! Records: the rows that describe something. A CMK, a grant, a principal, a batch of shred secrets, the settings.
 //!
 //! A record is JSON, sealed, in the one table `record`. Its kind and id stand in the open beside it.
 
@@ -9,6 +9,7 @@ use crate::kms::arn::KeyId;
 use crate::kms::grant::{GrantId, GrantRecord};
 use crate::kms::key::KeyRecord;
 use crate::kms::principal::{PrincipalId, PrincipalRecord};
+use crate::kms::secrets::{BatchId, BatchRecord};
 use crate::kms::settings::SettingsRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,16 +26,19 @@ pub(in crate::kms) enum RecordKey {
     Principal(PrincipalId),
     /// The settings, of which there is one row at most. Its id is empty.
     Settings,
+    /// A batch of shred secrets.
+    Batch(BatchId),
 }
 
 impl RecordKey {
-    /// The kind's number, as stored and as associated data; 2 is material ([`Row`]).
+    /// The kind's number, as stored and as associated data; 2 and 7 are no records ([`Row`]).
     pub(super) fn kind(&self) -> u8 {
         match self {
             RecordKey::Cmk(_) => 1,
             RecordKey::Grant(_) => 3,
             RecordKey::Principal(_) => 4,
             RecordKey::Settings => 5,
+            RecordKey::Batch(_) => 6,
         }
     }
 
@@ -45,6 +49,7 @@ impl RecordKey {
             RecordKey::Grant(id) => id.as_bytes(),
             RecordKey::Principal(id) => id.as_bytes(),
             RecordKey::Settings => &[],
+            RecordKey::Batch(id) => id.as_bytes(),
         }
     }
 
@@ -55,6 +60,7 @@ impl RecordKey {
             (3, id) => Some(RecordKey::Grant(GrantId::from_bytes(id.try_into().ok()?))),
             (4, id) => Some(RecordKey::Principal(PrincipalId::from_bytes(id.try_into().ok()?))),
             (5, []) => Some(RecordKey::Settings),
+            (6, id) => Some(RecordKey::Batch(BatchId::from_bytes(id.try_into().ok()?))),
             _ => None,
         }
     }
@@ -67,6 +73,7 @@ impl fmt::Display for RecordKey {
             RecordKey::Grant(id) => write!(f, "grant {id}"),
             RecordKey::Principal(id) => write!(f, "principal {id}"),
             RecordKey::Settings => write!(f, "the settings"),
+            RecordKey::Batch(id) => write!(f, "batch {id} of secrets"),
         }
     }
 }
@@ -98,6 +105,12 @@ impl Record for PrincipalRecord {
 impl Record for SettingsRecord {
     fn key(&self) -> RecordKey {
         RecordKey::Settings
+    }
+}
+
+impl Record for BatchRecord {
+    fn key(&self) -> RecordKey {
+        RecordKey::Batch(self.id)
     }
 }
 

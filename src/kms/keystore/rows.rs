@@ -7,10 +7,13 @@ use super::error::{Error, Result};
 use super::material::NewMaterial;
 use super::record::{Record, RecordKey, Stored};
 use super::seal::{Manifest, RowDigest};
+use super::secrets;
+use crate::crypto::secret::Key;
 use crate::kms::arn::KeyId;
 use crate::kms::grant::GrantRecord;
 use crate::kms::key::KeyRecord;
 use crate::kms::principal::PrincipalRecord;
+use crate::kms::secrets::BatchRecord;
 use crate::kms::settings::SettingsRecord;
 use std::sync::Arc;
 
@@ -28,6 +31,8 @@ pub(in crate::kms) enum Item {
     Principal(Arc<Stored<PrincipalRecord>>),
     /// The settings.
     Settings(Arc<Stored<SettingsRecord>>),
+    /// A batch of shred secrets, without them.
+    Batch(Arc<Stored<BatchRecord>>),
     /// The record is gone.
     Removed(RecordKey),
 }
@@ -40,6 +45,7 @@ impl Item {
             Item::Grant(grant) => grant.record.key(),
             Item::Principal(principal) => principal.record.key(),
             Item::Settings(settings) => settings.record.key(),
+            Item::Batch(batch) => batch.record.key(),
             Item::Removed(key) => *key,
         }
     }
@@ -51,6 +57,7 @@ impl Item {
             Item::Grant(grant) => Some(grant.digest()),
             Item::Principal(principal) => Some(principal.digest()),
             Item::Settings(settings) => Some(settings.digest()),
+            Item::Batch(batch) => Some(batch.digest()),
             Item::Removed(_) => None,
         }
     }
@@ -66,7 +73,11 @@ pub(in crate::kms) enum Write {
     Principal(PrincipalRecord),
     /// The settings.
     Settings(SettingsRecord),
-    /// The record goes. A CMK's never does: it stays behind without material.
+    /// A new batch of shred secrets, with all of them.
+    NewBatch(BatchRecord, Vec<Key>),
+    /// A batch of shred secrets, of which these are destroyed.
+    Batch(BatchRecord, Vec<u32>),
+    /// The record goes, and what belongs to it. A CMK's never does: it stays behind without material.
     Remove(RecordKey),
 }
 
@@ -128,6 +139,7 @@ pub(super) fn read(
             RecordKey::Settings => {
                 Item::Settings(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
             }
+            RecordKey::Batch(_) => Item::Batch(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?)),
         });
         Ok(())
     };
@@ -173,7 +185,18 @@ pub(super) fn write(
         Write::Grant(record) => Item::Grant(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Principal(record) => Item::Principal(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Settings(record) => Item::Settings(Arc::new(put(vault, transaction, generation, record)?)),
+        Write::NewBatch(record, new) => {
+            secrets::insert(vault, transaction, record.id, &new)?;
+            Item::Batch(Arc::new(put(vault, transaction, generation, record)?))
+        }
+        Write::Batch(record, destroyed) => {
+            secrets::delete(transaction, record.id, &destroyed)?;
+            Item::Batch(Arc::new(put(vault, transaction, generation, record)?))
+        }
         Write::Remove(key) => {
+            if let RecordKey::Batch(id) = key {
+                secrets::delete_all(transaction, id)?;
+            }
             remove(transaction, generation, key)?;
             Item::Removed(key)
         }

@@ -5,8 +5,9 @@
 //! | `keystore` | the keystore itself: id, generation, and the manifest over all other rows |
 //! | `slot` | one way to unlock: the root key sealed under a passphrase, a key file or a shared secret |
 //! | `quorum` | what verifies the shares of that secret |
-//! | `record` | what describes one CMK, grant or principal, or the settings; sealed |
+//! | `record` | what describes one CMK, grant, principal or batch of shred secrets, or the settings; sealed |
 //! | `material` | one version of a CMK's key material, sealed |
+//! | `secret` | one shred secret, sealed |
 //! | `removed` | a record that is gone, for a while |
 //!
 //! `changed` is the generation that last changed a record, or removed it, so that other processes read only what
@@ -20,7 +21,7 @@ use super::error::Result;
 ///
 /// `{int}`, `{bytes}` and `{text}` are types: 64-bit signed numbers, bytes and UTF-8 text of any length; `{table}` is
 /// what the database wants after a table's columns.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE keystore (
         one {int} PRIMARY KEY CHECK (one = 1),
@@ -67,6 +68,14 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE quorum (
         slot {int} PRIMARY KEY,
         verifier {bytes} NOT NULL
+    ) {table};
+",
+    "
+    CREATE TABLE secret (
+        batch {bytes} NOT NULL,
+        number {int} NOT NULL,
+        sealed {bytes} NOT NULL,
+        PRIMARY KEY (batch, number)
     ) {table};
 ",
 ];

@@ -8,6 +8,8 @@
 //! so. The manifest does. It is a MAC over the generation, the number of records, the slots, and the XOR of
 //! one keyed digest per sealed row: a multiset hash, so a change costs one digest whatever the number of
 //! rows. The digests and their XOR never leave the process, hence nobody can look for colliding sets.
+//! Rows of shred secrets are the one exception: they are too many to be read whenever a keystore is opened. The record of
+//! their batch, which the manifest covers, says which of them are alive, and a row is sealed once and never again.
 //! An old copy of the whole file is beyond what a file can notice about itself.
 
 use super::Location;
@@ -17,6 +19,7 @@ use crate::crypto::aead::AeadKey;
 use crate::crypto::secret::{Key, SecretBytes};
 use crate::crypto::{Cipher, NONCE_LEN, TAG_LEN, kdf, mac, random};
 use crate::kms::arn::KeyId;
+use crate::kms::secrets::SecretId;
 
 /// The keyed digest of one row, or the XOR of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +40,8 @@ pub(super) enum Row {
     Record(RecordKey, u64),
     /// A version of a CMK's material.
     Material(KeyId, u32),
+    /// A shred secret.
+    Secret(SecretId),
 }
 
 impl Row {
@@ -45,6 +50,7 @@ impl Row {
         match self {
             Row::Record(key, generation) => (key.kind(), key.id(), *generation),
             Row::Material(id, version) => (MATERIAL, id.as_bytes(), u64::from(*version)),
+            Row::Secret(id) => (SECRET, id.as_bytes(), u64::from(id.number())),
         }
     }
 
@@ -52,12 +58,14 @@ impl Row {
         match self {
             Row::Record(key, _) => format!("the record of {key}"),
             Row::Material(id, version) => format!("the material of key {id}, version {version}"),
+            Row::Secret(id) => format!("secret {id}"),
         }
     }
 }
 
-/// The kind of material, beside those of records.
+/// The kinds of material and of shred secrets, beside those of records.
 const MATERIAL: u8 = 2;
+const SECRET: u8 = 7;
 
 /// The manifest's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +84,7 @@ pub(super) struct Seals {
     keystore: [u8; 16],
     records: AeadKey,
     materials: AeadKey,
+    secrets: AeadKey,
     manifest: Key,
 }
 
@@ -87,6 +96,7 @@ impl Seals {
             keystore,
             records: aead("kmsfs keystore v1 records"),
             materials: aead("kmsfs keystore v1 material"),
+            secrets: aead("kmsfs keystore v1 shred secrets"),
             manifest: kdf::subkey("kmsfs keystore v1 manifest", root),
         }
     }
@@ -150,6 +160,7 @@ impl Seals {
         match row {
             Row::Record(..) => &self.records,
             Row::Material(..) => &self.materials,
+            Row::Secret(..) => &self.secrets,
         }
     }
 

@@ -17,6 +17,7 @@ mod mac;
 mod policies;
 mod principals;
 mod rotation;
+mod secrets;
 mod settings;
 mod signing;
 mod tags;

@@ -1,14 +1,14 @@
 //! A change in the making: reads the table, collects what is to be written.
 
 use super::Table;
-use crate::crypto::random;
-use crate::crypto::{KEY_LEN, SecretBytes};
+use crate::crypto::{KEY_LEN, Key, SecretBytes, random};
 use crate::kms::clock::Timestamp;
 use crate::kms::grant::GrantRecord;
 use crate::kms::key::{KeyRecord, KeyState};
 use crate::kms::keystore::{NewMaterial, RecordKey, Write};
 use crate::kms::material::{MaterialId, MaterialInfo, RotationType};
 use crate::kms::principal::PrincipalRecord;
+use crate::kms::secrets::BatchRecord;
 use crate::kms::settings::SettingsRecord;
 use std::collections::BTreeMap;
 
@@ -58,10 +58,18 @@ impl<'a> Draft<'a> {
         self.put_material(record, rotation, secret);
     }
 
-    /// Has the key's material destroyed and its grants removed. Its record stays behind, without aliases.
+    /// Has the key's material destroyed, its grants removed, and the shred secrets that are its alone. Its record stays behind, without aliases.
     pub(in crate::kms) fn put_destroyed(&mut self, mut record: KeyRecord) {
         for grant in self.table.grants().of(record.id) {
             self.staged.insert(RecordKey::Grant(grant.id), Write::Remove(RecordKey::Grant(grant.id)));
+        }
+        for known in self.table.batches().of(record.id) {
+            let mut batch = match self.staged.get(&RecordKey::Batch(known.id)) {
+                Some(Write::Batch(batch, _)) => batch.clone(),
+                _ => known.clone(),
+            };
+            batch.keys.retain(|key| *key != record.id);
+            self.put_batch(batch, Vec::new());
         }
         record.state = KeyState::PendingDeletion;
         record.destroyed = Some(self.now);
@@ -80,6 +88,18 @@ impl<'a> Draft<'a> {
     /// has made sure of.
     pub(in crate::kms) fn put_principal(&mut self, record: PrincipalRecord) {
         self.staged.insert(RecordKey::Principal(record.id), Write::Principal(record));
+    }
+
+    /// Has a new batch of shred secrets written, with all of them.
+    pub(in crate::kms) fn put_secrets(&mut self, record: BatchRecord, secrets: Vec<Key>) {
+        self.staged.insert(RecordKey::Batch(record.id), Write::NewBatch(record, secrets));
+    }
+
+    /// Has a batch written, of which these secrets are destroyed; removed, if none is left or nobody may have them.
+    pub(in crate::kms) fn put_batch(&mut self, record: BatchRecord, destroyed: Vec<u32>) {
+        let key = RecordKey::Batch(record.id);
+        let over = record.is_dead() || record.keys.is_empty();
+        self.staged.insert(key, if over { Write::Remove(key) } else { Write::Batch(record, destroyed) });
     }
 
     /// Has the settings written.

@@ -2,6 +2,7 @@
 //!
 //! Finding anything takes a few comparisons however much there is, and so does taking over a change.
 
+mod batches;
 mod draft;
 mod grants;
 mod principals;
@@ -18,6 +19,7 @@ use super::key::KeyRecord;
 use super::keystore::{Entry, Item, Manifest, RecordKey, RowDigest, Stored};
 use super::policy::Written;
 use super::settings::SettingsRecord;
+use batches::Batches;
 use grants::Grants;
 use principals::Principals;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,7 @@ pub(super) struct Table {
     due: BTreeSet<(Timestamp, KeyId)>,
     grants: Grants,
     principals: Principals,
+    batches: Batches,
     settings: Option<Arc<Stored<SettingsRecord>>>,
     default_policies: DefaultPolicies,
 }
@@ -48,6 +51,7 @@ impl Table {
             due: BTreeSet::new(),
             grants: Grants::default(),
             principals: Principals::default(),
+            batches: Batches::default(),
             settings: None,
             default_policies: DefaultPolicies::new(DEFAULT_ACCOUNT),
         }
@@ -140,6 +144,11 @@ impl Table {
         &self.principals
     }
 
+    /// All batches of shred secrets.
+    pub(super) fn batches(&self) -> &Batches {
+        &self.batches
+    }
+
     /// The account that owns everything.
     pub(super) fn account(&self) -> &str {
         self.settings().map_or(DEFAULT_ACCOUNT, |settings| &settings.account)
@@ -176,9 +185,11 @@ impl Table {
                 Item::Grant(grant) => self.grants.put(grant),
                 Item::Principal(principal) => self.principals.put(principal),
                 Item::Settings(settings) => self.put_settings(Some(settings)),
+                Item::Batch(batch) => self.batches.put(batch),
                 Item::Removed(RecordKey::Grant(id)) => self.grants.remove(id),
                 Item::Removed(RecordKey::Principal(id)) => self.principals.remove(id),
                 Item::Removed(RecordKey::Settings) => self.put_settings(None),
+                Item::Removed(RecordKey::Batch(id)) => self.batches.remove(id),
                 Item::Removed(RecordKey::Cmk(id)) => {
                     self.entries.remove(&id);
                 }
@@ -215,6 +226,7 @@ impl Table {
             RecordKey::Grant(id) => self.grants.stored(id).map(|stored| stored.digest()),
             RecordKey::Principal(id) => self.principals.stored(id).map(|stored| stored.digest()),
             RecordKey::Settings => self.settings.as_ref().map(|stored| stored.digest()),
+            RecordKey::Batch(id) => self.batches.stored(id).map(|stored| stored.digest()),
         }
     }
 }

@@ -22,6 +22,7 @@ mod records;
 mod rsa_encryption;
 mod scale;
 mod scratch;
+mod secrets;
 mod settings;
 mod signing;
 mod slots;

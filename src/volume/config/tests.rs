@@ -20,6 +20,7 @@ fn settings() -> Settings {
         wrap: WrapMode::Direct,
         wrapped: WrappedKey { key_id: [0xab; 16], material: 3, blob: vec![0xcd; 130] },
         former: Vec::new(),
+        shreddable: false,
         zones: Vec::new(),
     }
 }
@@ -36,6 +37,7 @@ fn zoned() -> Settings {
         cmk: place(n),
         wrap: WrapMode::ZoneKey,
         former: vec![place(n + 1), place(n + 2)],
+        shreddable: n > 7,
     };
     Settings {
         wrap: WrapMode::ZoneKey,
@@ -156,6 +158,7 @@ fn zones_and_former_cmks_are_read_as_they_were_written_and_none_may_be_changed()
         ("arn:22", "arn:23"),
         ("01010101010101010101010101010101", "02010101010101010101010101010101"),
         ("\"wrap\": \"zone-key\"", "\"wrap\": \"direct\""),
+        ("\"shreddable\": true", "\"shreddable\": false"),
     ];
     for (from, to) in edits {
         let edited = text.replacen(from, to, 1);
@@ -164,7 +167,13 @@ fn zones_and_former_cmks_are_read_as_they_were_written_and_none_may_be_changed()
         assert!(matches!(refused, Err(Error::Corrupt { .. })), "{from} -> {to}");
     }
     // What the features say must fit the rest.
-    for (settings, from, to) in [(zoned(), "\"zones\"\n", "\n"), (settings(), "[]", "[\"zones\"]")] {
+    let cases = [
+        (zoned(), "\"zones\",", ""),
+        (zoned(), ",\n    \"shreddable\"\n", "\n"),
+        (settings(), "[]", "[\"zones\"]"),
+        (settings(), "[]", "[\"shreddable\"]"),
+    ];
+    for (settings, from, to) in cases {
         let text = encode(&settings, &config_key(&key(1)));
         let edited = text.replacen(from, to, 1);
         assert_ne!(edited, text, "{from:?} is not in the config");

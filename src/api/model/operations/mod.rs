@@ -10,5 +10,6 @@ pub(in crate::api) mod r#import;
 pub(in crate::api) mod keys;
 pub(in crate::api) mod policies;
 pub(in crate::api) mod rotation;
+pub(in crate::api) mod secrets;
 pub(in crate::api) mod signing;
 pub(in crate::api) mod tags;
