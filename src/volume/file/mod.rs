@@ -14,6 +14,7 @@
 
 mod place;
 mod read;
+mod rewrap;
 mod shape;
 mod sync;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 mod write;
 
 pub(super) use place::AnnouncedFiles;
+pub use rewrap::Rewrapped;
 
 use super::block::BlockCipher;
 use super::geometry::{BLOCK, BLOCK_LEN, blocks_in, group_of};
