@@ -12,7 +12,7 @@ use super::Key;
 pub fn subkey(context: &'static str, ikm: &Key) -> Key {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     hasher.update(ikm.expose());
-    finish(hasher)
+    finish(&mut hasher)
 }
 
 /// `BLAKE3-derive-key(context, ikm ‖ u64le(len(info)) ‖ info)`.
@@ -24,7 +24,7 @@ pub fn subkey_with(context: &'static str, ikm: &Key, info: &[u8]) -> Key {
     hasher.update(ikm.expose());
     hasher.update(&(info.len() as u64).to_le_bytes());
     hasher.update(info);
-    finish(hasher)
+    finish(&mut hasher)
 }
 
 /// `BLAKE3-derive-key(context, secret ‖ u64le(len(secret)) ‖ info)`: 32 bytes that identify a secret of any length and
@@ -39,13 +39,22 @@ pub fn fingerprint(context: &'static str, secret: &[u8], info: &[u8]) -> [u8; 32
     fingerprint
 }
 
-/// Writes the output straight into locked memory and wipes the hasher, which has the input key in its buffer.
-fn finish(mut hasher: blake3::Hasher) -> Key {
+/// Writes the output straight into locked memory and wipes the hasher, which has the input key in its buffer. By
+/// reference: a hasher that is moved stays behind where it was.
+fn finish(hasher: &mut blake3::Hasher) -> Key {
     let mut output = hasher.finalize_xof();
     let key = Key::fill_with(|out| output.fill(out));
     output.zeroize();
     hasher.zeroize();
+    wipe_stack();
     key
+}
+
+/// Overwrites what the calls before left of the key on the stack: BLAKE3 hands it on by value.
+#[inline(never)]
+fn wipe_stack() {
+    const DEPTH: usize = 8192;
+    std::hint::black_box(&mut [0u8; DEPTH]);
 }
 
 #[cfg(test)]

@@ -104,6 +104,9 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
     let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
     let making = Making { directory, durability, quota: args.quota.clone() };
     making.quotas()?;
+    if let Err(error) = crypto::hide_secrets() {
+        log::info!("keys are locked in memory, but not hidden from root: {error}");
+    }
     let keystore = match custodians(global)? {
         None => Keystore::Open(open()?),
         Some(sealed) => Keystore::Sealed(sealed),

@@ -6,6 +6,10 @@
 //! take 32 KiB. Chunks are kept for reuse, so a pool stays as large as its peak. Larger secrets get a mapping of
 //! their own, returned when they are dropped.
 //!
+//! A process that holds keys for others can have pages that nobody else reaches ([`hide`]): memfd_secret(2) takes them
+//! out of the kernel's own view of memory, so that neither ptrace nor /proc/PID/mem shows them, not even to root. They
+//! cannot be swapped either. The machine cannot hibernate meanwhile, so a mount on somebody's laptop does without.
+//!
 //! Where locking is refused (limit reached, no permission), secrets still work, in memory that could be swapped
 //! out; this is logged once.
 //!
@@ -19,9 +23,11 @@
 
 use std::alloc::Layout;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use zeroize::Zeroize;
@@ -119,8 +125,46 @@ fn pool_index(len: usize) -> Option<usize> {
     SLOT_SIZES.iter().position(|&slot_size| len <= slot_size)
 }
 
+/// Whether new pages are hidden.
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// See [`super::hide_secrets`].
+pub(super) fn hide() -> io::Result<()> {
+    let tried = map_hidden(1)?;
+    // SAFETY: just mapped, and nobody has it.
+    unsafe { libc::munmap(tried.as_ptr().cast(), 1) };
+    HIDDEN.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Fresh zero pages for `len` bytes that only this process can reach.
+fn map_hidden(len: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: integer arguments only.
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just returned the descriptor to us; nothing else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    let size = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing; it outlives the descriptor.
+    let mapped = unsafe { libc::mmap(ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(NonNull::new(mapped.cast()).expect("mmap without MAP_FIXED does not return address zero"))
+}
+
 /// Fresh zero pages for `len` bytes, locked and left out of core dumps as far as the kernel allows.
 fn map_protected(len: usize) -> NonNull<u8> {
+    if HIDDEN.load(Ordering::Relaxed)
+        && let Ok(hidden) = map_hidden(len)
+    {
+        return hidden;
+    }
     // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
     let mapped = unsafe {
         libc::mmap(
@@ -228,6 +272,25 @@ mod tests {
     }
 
     #[test]
+    fn hidden_pages_show_to_nobody_else_and_work_like_any() {
+        if !in_child() {
+            return rerun_in_child("hidden_pages_show_to_nobody_else_and_work_like_any");
+        }
+        if let Err(error) = hide() {
+            assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "only a kernel without it is an excuse");
+            return;
+        }
+        let mut secret = Locked::zeroed(32);
+        secret.as_mut_slice().fill(0x5a);
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let at = secret.start.as_ptr() as u64;
+        std::os::unix::fs::FileExt::read_at(&memory, &mut [0; 32], at).unwrap_err();
+        assert!(secret.as_slice().iter().all(|byte| *byte == 0x5a));
+        let large = Locked::zeroed(10_000);
+        assert!(large.as_slice().iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
     fn live_slots_never_overlap_and_come_back_zeroed() {
         for round in 0..3u8 {
             let mut secrets: Vec<Locked> =
@@ -297,7 +360,7 @@ mod tests {
             secret.as_mut_slice().fill(1);
             assert!(secret.as_slice().iter().all(|&byte| byte == 1));
         }
-        assert_eq!(WARNINGS.0.load(std::sync::atomic::Ordering::Relaxed), 1, "warned once");
+        assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 1, "warned once");
     }
 
     struct CountWarnings(std::sync::atomic::AtomicU32);
@@ -308,7 +371,7 @@ mod tests {
         }
         fn log(&self, record: &log::Record<'_>) {
             assert!(record.args().to_string().contains("cannot lock memory"), "{}", record.args());
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
         fn flush(&self) {}
     }

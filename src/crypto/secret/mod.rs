@@ -39,6 +39,15 @@ pub fn lock_all_memory() -> io::Result<()> {
     memory::lock_all_memory()
 }
 
+/// From now on, secrets that are made lie in memory that nobody but this process can reach, root included: for a process
+/// that holds keys for others. The machine cannot hibernate meanwhile. What libraries expand keys into is not covered.
+///
+/// # Errors
+/// The kernel does not have memfd_secret(2), or has it switched off. Nothing is changed then.
+pub fn hide_secrets() -> io::Result<()> {
+    memory::hide()
+}
+
 /// A 256-bit key.
 pub struct Key(Locked);
 
