@@ -42,8 +42,8 @@ impl Session {
         drop(before);
         let recorder = Arc::new(Recorder::new(scratch.path()));
         let opened = open_volume(scratch.path(), Arc::clone(&recorder) as _, durability).unwrap();
-        let Volume { lower, root, keys, store, .. } = opened;
-        let fs = Filesystem::new(Backing { lower, root, keys, store: store.clone() }).unwrap();
+        let Volume { lower, root, config, keys, store, .. } = opened;
+        let fs = Filesystem::new(Backing { lower, root, config, keys, store: store.clone() }).unwrap();
         Session { fs, store, recorder, _scratch: scratch }
     }
 

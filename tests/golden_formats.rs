@@ -96,7 +96,7 @@ fn names_both_ways() {
 
 #[test]
 fn directory_records_open() {
-    let record = Record { id: DIR, parent: *b"its parent's id.", previous: [0; 16] };
+    let record = Record { id: DIR, parent: *b"its parent's id.", previous: [0; 16], zone: [0; 16] };
     assert_eq!(keys().open_record(&golden_bytes("directory record")).unwrap(), record);
     let moving = Record { previous: *b"its old parent's", ..record };
     assert_eq!(keys().open_record(&golden_bytes("directory record while moving")).unwrap(), moving);

@@ -11,7 +11,7 @@
 //! record, and the next fsync of anything makes the record durable first.
 
 use super::Filesystem;
-use super::dirfd::Dir;
+use super::dirfd::{Dir, Place};
 use super::errno::{Error, Result};
 use super::handle::OpenFile;
 use super::inode::{DirId, Inode, Link, LowerKey, lock_names};
@@ -91,7 +91,7 @@ impl Filesystem {
         })
     }
 
-    /// Makes a hard link. **+1**
+    /// Makes a hard link. **+1** A file linked into another zone is then of that zone, under all its names.
     ///
     /// # Errors
     /// `EPERM` for a directory, `EEXIST`, `EMLINK` where the lower filesystem has no room for another.
@@ -102,6 +102,7 @@ impl Filesystem {
         }
         let dir = self.dir(new_parent)?;
         let lower = self.lower_name(&dir, new_name)?;
+        let mut open = None;
         loop {
             let source = inode.first_link();
             let from = match &source {
@@ -109,10 +110,25 @@ impl Filesystem {
                 None => inode.pin().ok_or(Error::Refused(libc::ESTALE))?,
             };
             let parent = source.as_ref().map_or(&dir.inode, |link| &link.parent);
-            let _names = lock_names(&[parent, &dir.inode]);
+            let names = lock_names(&[parent, &dir.inode]);
             // Else the source was renamed, or lost its last name, while nothing was locked.
             if source.as_ref().map_or_else(|| inode.first_link().is_none(), |link| inode.has_link(link)) {
                 let name = source.as_ref().map_or(OsStr::new(""), |link| &link.name);
+                let zone = dir.inode.zone();
+                // Under which key it is now is not told by the name it was found by: it may have others.
+                let there = Place { dir: Arc::clone(&from), name: name.into() };
+                if inode.is_file()
+                    && self.store.keyring().has_zones()
+                    && self.zone_of_file(&inode, &there)? != Some(zone)
+                {
+                    let Some(open) = &open else {
+                        // Not while names are locked.
+                        drop(names);
+                        open = Some(self.open_file(&inode)?);
+                        continue;
+                    };
+                    OpenFile::enter_zone(open, &zone)?;
+                }
                 return self.link_from(&inode, &from, name, &dir, &lower);
             }
         }
@@ -134,6 +150,7 @@ impl Filesystem {
         let linked = self.table.remember(&st);
         linked.add_link(Link::new(&dir.inode, &lower.name));
         self.touched(&linked);
+        self.note_move();
         Ok(self.attr(&linked, &st))
     }
 
@@ -163,7 +180,8 @@ impl Filesystem {
     fn fill_directory(&self, parent: &Dir, hidden: &OsStr) -> Result<(Fd, DirId)> {
         let fd = self.lower.open(&parent.fd, hidden, libc::O_PATH | libc::O_DIRECTORY, 0)?;
         let id = crate::crypto::random::array();
-        let record = self.keys.seal_record(&Record { id, parent: parent.id, previous: [0; 16] });
+        let record = Record { id, parent: parent.id, previous: [0; 16], zone: NO_ZONE };
+        let record = self.keys.seal_record(&record);
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let file = self.with_owner_access(&fd, || self.lower.open(&fd, OsStr::new(RECORD), flags, 0o644))?;
         self.lower.pwrite(&file, &record, 0)?;
@@ -226,7 +244,7 @@ impl Filesystem {
     fn begin_file(&self, dir: &Dir, lower: &OsStr, fd: Fd) -> Result<(Attr, OpenFile)> {
         let st: Stat = self.lower.fstat(&fd)?;
         let inode = self.enter_new(dir, lower, &st);
-        let made = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _, &NO_ZONE);
+        let made = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _, &dir.inode.zone());
         let begun = made.and_then(|file| {
             // Only now: writing the header moved the times.
             let st = self.lower.fstat(file.fd())?;

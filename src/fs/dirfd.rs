@@ -78,8 +78,12 @@ impl Filesystem {
         let id = match inode.dir_id.get() {
             Some(id) => *id,
             None => {
-                let id = self.load_id(inode, &fd)?;
-                *inode.dir_id.get_or_init(|| id)
+                let record = self.load_checked(inode, &fd)?;
+                *inode.dir_id.get_or_init(|| {
+                    // Once only: it may have changed since the record was read, and been noted.
+                    inode.set_own_zone(record.zone);
+                    record.id
+                })
             }
         };
         Ok(Dir { inode: Arc::clone(inode), fd, id })
@@ -138,9 +142,9 @@ impl Filesystem {
 
     /// Reads a directory's record and checks that it belongs where it lies, and that what lies in the directory
     /// was named under it: the record of a sibling names the right parent too.
-    fn load_id(&self, inode: &Arc<Inode>, fd: &Arc<Fd>) -> Result<DirId> {
-        let id = self.load_record(inode, fd)?;
-        let dir = Dir { inode: Arc::clone(inode), fd: Arc::clone(fd), id };
+    fn load_checked(&self, inode: &Arc<Inode>, fd: &Arc<Fd>) -> Result<Record> {
+        let record = self.load_record(inode, fd)?;
+        let dir = Dir { inode: Arc::clone(inode), fd: Arc::clone(fd), id: record.id };
         let entries = self.with_owner_access(fd, || self.lower.read_dir(fd))?;
         let ours = |e: &&LowerEntry| entry_kind(&e.name) == EntryKind::Named && looks_encrypted(&e.name);
         let mut named = entries.iter().filter(ours).peekable();
@@ -149,20 +153,20 @@ impl Filesystem {
             let why = "no name beside it decrypts: the directory's record belongs to another directory";
             return Err(volume::Error::corrupt(path.join(RECORD).display(), why).into());
         }
-        Ok(id)
+        Ok(record)
     }
 
-    fn load_record(&self, inode: &Arc<Inode>, fd: &Fd) -> Result<DirId> {
+    fn load_record(&self, inode: &Arc<Inode>, fd: &Fd) -> Result<Record> {
         if inode.ino == ROOT {
             let record = self.read_record(inode, fd)?;
             if !record.is_root() {
                 let why = "another directory of the volume was put in the place of its root";
                 return Err(volume::Error::corrupt(RECORD, why).into());
             }
-            return Ok(record.id);
+            return Ok(record);
         }
         loop {
-            let Some(link) = inode.first_link() else { return Ok(self.read_record(inode, fd)?.id) };
+            let Some(link) = inode.first_link() else { return self.read_record(inode, fd) };
             let parent = self.dir_of(&link.parent)?;
             let names = parent.inode.names.read();
             // A rename out of the parent changes the record, and waits for this lock.
@@ -176,8 +180,25 @@ impl Filesystem {
                 let why = "the directory's record names another parent directory";
                 return Err(volume::Error::corrupt(path.join(RECORD).display(), why).into());
             }
-            return Ok(record.id);
+            return Ok(record);
         }
+    }
+
+    /// Writes a directory's record anew, durably, as `change` makes it of what it is.
+    ///
+    /// The record lies within one sector and is written over in one write, so it is never torn. The caller sees to it
+    /// that nobody else does the same with this directory.
+    pub(super) fn change_record(
+        &self,
+        inode: &Inode,
+        fd: &Fd,
+        change: impl FnOnce(Record) -> Record,
+    ) -> Result<()> {
+        let sealed = self.keys.seal_record(&change(self.read_record(inode, fd)?));
+        let name = OsStr::new(RECORD);
+        let file = self.with_owner_access(fd, || self.lower.open(fd, name, libc::O_WRONLY, 0))?;
+        self.lower.pwrite(&file, &sealed, 0)?;
+        Ok(self.lower.fdatasync(&file)?)
     }
 
     /// Reads and authenticates a directory's record.

@@ -4,6 +4,7 @@ use super::errno::{Error, Result};
 use super::inode::Inode;
 use super::readdir::Listing;
 use super::types::Handle;
+use crate::keys::ZoneId;
 use crate::volume::file::File;
 use crate::volume::lower::Fd;
 use parking_lot::{Mutex, RwLock};
@@ -29,6 +30,15 @@ impl OpenFile {
 
     pub(super) fn fd(&self) -> &Fd {
         self.file.fd()
+    }
+
+    /// Sees to it that the file's key is wrapped for `zone`, durably; returns whether it was not.
+    pub(super) fn enter_zone(&self, zone: &ZoneId) -> Result<bool> {
+        let elsewhere = self.file.slot().envelope.zone != *zone;
+        if elsewhere {
+            self.file.rewrap(zone)?;
+        }
+        Ok(elsewhere)
     }
 }
 

@@ -16,6 +16,7 @@
 //! reply runs, except a directory's name lock across the lower call it makes atomic.
 
 use super::types::{Ino, ROOT};
+use crate::keys::{NO_ZONE, ZoneId};
 use crate::volume::PathHint;
 use crate::volume::lower::{Fd, Stat};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -87,6 +88,8 @@ pub(super) struct Inode {
 struct State {
     links: Vec<Link>,
     pin: Option<Arc<Fd>>,
+    /// The zone that begins at this directory. Known once its id is.
+    zone: ZoneId,
 }
 
 impl Inode {
@@ -167,6 +170,32 @@ impl Inode {
     /// The descriptor that keeps a nameless inode reachable.
     pub(super) fn pin(&self) -> Option<Arc<Fd>> {
         self.state.lock().pin.clone()
+    }
+
+    /// The zone that begins at this directory, whose id is known; [`NO_ZONE`] if none does.
+    pub(super) fn own_zone(&self) -> ZoneId {
+        self.state.lock().zone
+    }
+
+    /// Notes what the directory's record says.
+    pub(super) fn set_own_zone(&self, zone: ZoneId) {
+        self.state.lock().zone = zone;
+    }
+
+    /// The zone that files in this directory, whose id is known, belong to. Looked up by the way to the root, all of
+    /// which is known then, so that nothing has to be told when a zone begins or ends somewhere above.
+    pub(super) fn zone(self: &Arc<Self>) -> ZoneId {
+        let mut at = Arc::clone(self);
+        loop {
+            let (zone, above) = {
+                let state = at.state.lock();
+                (state.zone, state.links.first().map(|link| Arc::clone(&link.parent)))
+            };
+            match above {
+                Some(above) if zone == NO_ZONE => at = above,
+                _ => return zone,
+            }
+        }
     }
 
     /// Is `ancestor` this inode or one of the directories above it?

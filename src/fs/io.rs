@@ -189,7 +189,8 @@ impl Filesystem {
         opened.map_err(|e| io::Error::from_raw_os_error(e.errno()))
     }
 
-    fn open_place(&self, place: &Place, flags: i32) -> io::Result<Fd> {
+    /// Opens the lower file at `place`, also where its mode keeps out the daemon that owns it.
+    pub(super) fn open_place(&self, place: &Place, flags: i32) -> io::Result<Fd> {
         match self.lower.open(&place.dir, &place.name, flags, 0) {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) && !self.daemon.is_root() => {
                 let path = self.lower.open(&place.dir, &place.name, libc::O_PATH, 0)?;

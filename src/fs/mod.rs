@@ -11,6 +11,7 @@
 //! | `dirfd` | open directories, directory ids, where an inode is now |
 //! | `naming` | plaintext names and lower entries |
 //! | `lookup`, `readdir` | finding and listing entries |
+//! | `zones` | zones: subtrees with a CMK of their own, how they begin and end |
 //! | `create`, `remove`, `rename` | entries that come, go and move, with the order a crash may cut |
 //! | `attr`, `xattr` | attributes |
 //! | `handle`, `io` | open files and their content |
@@ -32,10 +33,13 @@ mod remove;
 mod rename;
 pub mod types;
 mod xattr;
+mod zones;
 
 pub use errno::{Error, Result};
 pub use types::*;
+pub use zones::{Ended, Moved, NewZone, NotMoved};
 
+use crate::volume::config::Config;
 use crate::volume::keys::VolumeKeys;
 use crate::volume::lower::{Fd, Lower, descriptors};
 use crate::volume::store::FileStore;
@@ -48,6 +52,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// An opened volume, as a [`Filesystem`] needs it.
 pub struct Backing {
@@ -55,6 +60,8 @@ pub struct Backing {
     pub lower: Arc<dyn Lower>,
     /// The lower directory.
     pub root: Fd,
+    /// What the volume is.
+    pub config: Config,
     /// What seals names, records, link targets and attributes.
     pub keys: VolumeKeys,
     /// The content of regular files.
@@ -80,8 +87,13 @@ pub struct Filesystem {
     handles: Handles,
     daemon: Daemon,
     kernel: RwLock<Option<Arc<dyn KernelCache>>>,
-    /// Held while an entry moves from one directory to another, so that nobody's ancestors change meanwhile.
+    /// Held while an entry moves from one directory to another, and while a zone begins or ends, so that nobody's
+    /// ancestors, nor their zones, change meanwhile.
     topology: Mutex<()>,
+    /// What the volume is. Held by who changes its zones, one at a time.
+    config: Mutex<Config>,
+    /// Counts the names that files got in other places.
+    moves: AtomicU64,
     /// Held while a file's owner bits are lent (see `with_owner_access`), and while modes are set.
     modes: Mutex<()>,
     /// Foreign entries that were reported.
@@ -94,7 +106,7 @@ impl Filesystem {
     /// # Errors
     /// Those of the lower filesystem; a root record that is missing or not authentic.
     pub fn new(backing: Backing) -> Result<Filesystem> {
-        let Backing { lower, root, keys, store } = backing;
+        let Backing { lower, root, config, keys, store } = backing;
         let (table, root_inode) = InodeTable::new(&lower.fstat(&root)?);
         let directories = NonZeroUsize::new(descriptors::share(4, OPEN_DIRECTORIES));
         let fs = Filesystem {
@@ -109,6 +121,8 @@ impl Filesystem {
             daemon: Daemon::current(),
             kernel: RwLock::default(),
             topology: Mutex::default(),
+            config: Mutex::new(config),
+            moves: AtomicU64::new(0),
             modes: Mutex::default(),
             foreign: Mutex::default(),
         };

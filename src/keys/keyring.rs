@@ -130,6 +130,11 @@ impl Keyring {
         self.zones.read().get(id).cloned().ok_or_else(unknown)
     }
 
+    /// Whether the volume has any zone besides [`NO_ZONE`].
+    pub fn has_zones(&self) -> bool {
+        self.zones.read().len() > 1
+    }
+
     /// From now on the volume has these zones and no others.
     pub fn set_zones(&self, zones: Vec<Zone>) {
         *self.zones.write() = by_id(zones);

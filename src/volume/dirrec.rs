@@ -4,7 +4,7 @@
 //!   0   8  magic "KMSFSdir"          24  64  sealed: 24 16 own id
 //!   8   1  format (1)                                40 16 parent's id
 //!   9   3  zero                                      56 16 previous parent's id, or zero
-//!  12  12  nonce                                     72 16 zone: zero in this format
+//!  12  12  nonce                                     72 16 zone that begins here, or zero
 //!                                    88  16  tag
 //! ```
 //! Sealed with AES-256-GCM-SIV under the records key; AAD = bytes 0..12 ‖ volume id.
@@ -13,10 +13,14 @@
 //! makes the names there unreadable; the parent's id makes a directory refuse to be moved by anyone but kmsfs.
 //! A directory moves to another parent in this order: the record names the new parent, and the old one as
 //! the previous; that is made durable; the directory is renamed. The record holds on either side of a crash.
+//!
+//! What lies below a directory is in the zone that begins there, or else in the zone of the directory above; below the
+//! root, in none. So a zone begins or ends by one record, and directories that move take along what begins at them.
 
 use super::keys::VolumeKeys;
 use super::{Error, Result};
 use crate::crypto::{NONCE_LEN, TAG_LEN, random};
+use crate::keys::{NO_ZONE, ZoneId};
 
 /// A random name of a directory, the same for its whole life.
 pub type DirId = [u8; 16];
@@ -46,12 +50,14 @@ pub struct Record {
     pub parent: DirId,
     /// The directory it was in before its last move, which a crash may have kept from happening; else zero.
     pub previous: DirId,
+    /// The zone that begins at the directory; [`NO_ZONE`] if none does.
+    pub zone: ZoneId,
 }
 
 impl Record {
     /// The record of a new volume's root.
     pub fn root() -> Record {
-        Record { id: random::array(), parent: NO_DIR, previous: NO_DIR }
+        Record { id: random::array(), parent: NO_DIR, previous: NO_DIR, zone: NO_ZONE }
     }
 
     /// Whether the directory is the volume's root. A directory that somebody put in the root's place is not.
@@ -73,7 +79,7 @@ impl VolumeKeys {
         file[8] = FORMAT;
         let nonce = random::array::<NONCE_LEN>();
         file[NONCE_AT..SEALED_AT].copy_from_slice(&nonce);
-        let ids = [record.id, record.parent, record.previous, NO_DIR];
+        let ids = [record.id, record.parent, record.previous, record.zone];
         file[SEALED_AT..TAG_AT].copy_from_slice(ids.as_flattened());
         let aad = self.record_aad(&file);
         let tag = self.records.seal_in_place(&nonce, &aad, &mut file[SEALED_AT..TAG_AT]);
@@ -99,13 +105,13 @@ impl VolumeKeys {
         self.records
             .open_into(nonce, &self.record_aad(file), &file[SEALED_AT..TAG_AT], tag, ids.as_flattened_mut())
             .map_err(|_| corrupt(&"not authentic: altered, or from another volume"))?;
-        if file[8] != FORMAT || file[9..NONCE_AT] != [0; 3] || ids[3] != NO_DIR {
+        if file[8] != FORMAT || file[9..NONCE_AT] != [0; 3] {
             return Err(corrupt(&"authentic, but not of this format"));
         }
         if ids[0] == NO_DIR {
             return Err(corrupt(&"the directory has no id"));
         }
-        Ok(Record { id: ids[0], parent: ids[1], previous: ids[2] })
+        Ok(Record { id: ids[0], parent: ids[1], previous: ids[2], zone: ids[3] })
     }
 
     /// The bytes in front of the nonce, and the volume's id.
@@ -129,7 +135,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record { id: [1; 16], parent: [2; 16], previous: [3; 16] }
+        Record { id: [1; 16], parent: [2; 16], previous: [3; 16], zone: [4; 16] }
     }
 
     /// Seals `ids` behind `start`, well or not.
@@ -191,7 +197,6 @@ mod tests {
         assert!(keys.open_record(&seal(&keys, &good, ids)).is_ok());
         assert!(keys.open_record(&seal(&keys, b"KMSFSdir\x02\0\0\0", ids)).is_err(), "format");
         assert!(keys.open_record(&seal(&keys, b"KMSFSdir\x01\0\0\x01", ids)).is_err(), "reserved byte");
-        assert!(keys.open_record(&seal(&keys, &good, [[1; 16], [2; 16], NO_DIR, [4; 16]])).is_err(), "zone");
         assert!(keys.open_record(&seal(&keys, &good, [NO_DIR, [2; 16], NO_DIR, NO_DIR])).is_err(), "no id");
     }
 

@@ -28,7 +28,7 @@ mod tree;
 pub mod xattrs;
 
 pub use error::{Error, Result};
-pub use open::{Durability, Options, Recovered, Volume};
+pub use open::{Durability, Options, Recovered, Volume, change_settings};
 
 use std::path::PathBuf;
 

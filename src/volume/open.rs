@@ -159,7 +159,8 @@ impl Volume {
         let keyring = Keyring::new(sources, zones, *config.volume_id(), config.cipher(), options.cache);
         let keyring = Arc::new(keyring);
         let power = options.durability == Durability::Power;
-        let (journal, recovered) = open_journal(&lower, &root, journal_key(&volume_key), &keyring, power)?;
+        let (journal, recovered) =
+            open_journal(&lower, &root, journal_key(&volume_key), (&keys, &keyring), power)?;
         let store = FileStore::new(Arc::clone(&lower), Arc::clone(&keyring), journal, power);
         store.start_background()?;
         Ok(Volume { lower, root, config, keys, keyring, store, recovered })
@@ -174,7 +175,7 @@ fn volume_context(volume: [u8; 16]) -> Context<'static> {
 ///
 /// # Errors
 /// A KMS is not among `sources`.
-pub(super) fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>> {
+fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>> {
     let cmk = |place: &CmkPlace| -> Result<Cmk> {
         let provider = Arc::clone(sources.get(&place.kms)?);
         Ok(Cmk { provider, arn: place.arn.clone(), id: place.id })
@@ -199,6 +200,25 @@ pub(super) fn zones(settings: &Settings, sources: &Sources) -> Result<Vec<Zone>>
         });
     }
     Ok(zones)
+}
+
+/// Puts other settings into the config of an open volume, durably, and in force for its keys.
+///
+/// # Errors
+/// [`Error::Volume`] if a config cannot hold them; a key error if a KMS of theirs was not named when the volume was
+/// opened; those of the lower filesystem. What was in force stays then.
+pub fn change_settings(
+    lower: &dyn Lower,
+    root: &Fd,
+    keys: &VolumeKeys,
+    keyring: &Keyring,
+    config: &Config,
+    settings: Settings,
+) -> Result<Config> {
+    let zones = zones(&settings, keyring.sources())?;
+    let config = config.replace(lower, root, settings, keys)?;
+    keyring.set_zones(zones);
+    Ok(config)
 }
 
 /// Writes all that makes an empty directory a volume, the config last.
@@ -228,7 +248,7 @@ fn open_journal(
     lower: &Arc<dyn Lower>,
     root: &Fd,
     key: Key,
-    keyring: &Keyring,
+    (keys, keyring): (&VolumeKeys, &Keyring),
     power: bool,
 ) -> Result<(Journal, Option<Recovered>)> {
     let (dir, state) = Journal::open_files(&**lower, root).map_err(|e| match e {
@@ -249,7 +269,7 @@ fn open_journal(
     }
     log::warn!("the volume was not closed: bringing its journal into place");
     let replay = replay(&**lower, root, records)?;
-    let files = Recovery { lower: &**lower, root, keyring, began: previous.began }.run()?;
+    let files = Recovery { lower: &**lower, root, keys, keyring, began: previous.began }.run()?;
     let segments = journal.rotate();
     journal.retire(&segments)?;
     journal.recycle(segments)?;

@@ -8,16 +8,18 @@
 
 use super::apply::{cut_in_place, forget_behind};
 use super::block::{BlockCipher, TagEntry};
+use super::dirrec::{RECORD, RECORD_LEN};
 use super::geometry::{
     BLOCK, BLOCK_LEN, block_len, blocks_in, data_offset, lower_len, plain_len, plain_len_floor, runs,
 };
 use super::header::{self, Header};
-use super::lower::{Fd, Lower, Stat, Timespec, with_owner_access};
+use super::keys::VolumeKeys;
+use super::lower::{Fd, Lower, Stat, Timespec, open_own, with_owner_access};
 use super::store::new_header;
 use super::tags::{TagCache, TagFile};
 use super::tree::{self, Found};
 use super::{Error, Result};
-use crate::keys::{FileKey, Keyring, NO_ZONE};
+use crate::keys::{FileKey, Keyring, NO_ZONE, ZoneId};
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -58,6 +60,8 @@ pub struct Recovery<'a> {
     pub lower: &'a dyn Lower,
     /// The lower root.
     pub root: &'a Fd,
+    /// What opens directory records.
+    pub keys: &'a VolumeKeys,
     /// The data keys.
     pub keyring: &'a Keyring,
     /// When the dead session began.
@@ -107,9 +111,7 @@ impl Recovery<'_> {
         let mut page0 = [0u8; BLOCK_LEN];
         let n = self.lower.pread(&fd, &mut page0, 0)?;
         if page0[..n].iter().take(1024).all(|b| *b == 0) {
-            log::warn!("{}: its creation never reached the disk; it is empty now", path.display());
-            report.emptied += 1;
-            return self.empty(&fd);
+            return self.empty(path, &fd, report);
         }
         let open_key = |id: &_, envelope: &_| self.keyring.open(id, envelope);
         let opened = header::decode_after_crash(&page0[..n], &path.display(), open_key);
@@ -135,14 +137,42 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn empty(&self, fd: &Fd) -> Result<()> {
-        let (header, key) = new_header(self.keyring, &NO_ZONE)?;
+    /// Makes the file a new one of the zone that it lies in.
+    fn empty(&self, path: &Path, fd: &Fd, report: &mut RecoveryReport) -> Result<()> {
+        let made = self.zone_of(path).and_then(|zone| new_header(self.keyring, &zone));
+        let (header, key) = match made {
+            Ok(made) => made,
+            Err(e) => {
+                report.skip(path, e);
+                return Ok(());
+            }
+        };
+        log::warn!("{}: its creation never reached the disk; it is empty now", path.display());
+        report.emptied += 1;
         let mut bytes = [0; super::geometry::HEADER_LEN as usize];
         let (sector, at) = header.encode(&key);
         bytes[at as usize..at as usize + sector.len()].copy_from_slice(&sector);
         self.lower.truncate(fd, 0)?;
         self.lower.pwrite(fd, &bytes, 0)?;
         Ok(self.lower.fdatasync(fd)?)
+    }
+
+    /// The zone that the file at `path` lies in: the one that begins at the nearest of its directories.
+    fn zone_of(&self, path: &Path) -> Result<ZoneId> {
+        // The root's own record is no zone's: below it begins none.
+        let dirs = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+        for dir in dirs {
+            let fd = tree::open_dir(self.lower, self.root, dir)?;
+            let record =
+                with_owner_access(self.lower, &fd, || open_own(self.lower, &fd, OsStr::new(RECORD)))?;
+            let mut sealed = [0; RECORD_LEN + 1];
+            let len = self.lower.pread(&record, &mut sealed, 0)?;
+            let zone = self.keys.open_record(&sealed[..len])?.zone;
+            if zone != NO_ZONE {
+                return Ok(zone);
+            }
+        }
+        Ok(NO_ZONE)
     }
 
     fn open(&self, path: &Path) -> io::Result<Fd> {

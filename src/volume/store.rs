@@ -10,7 +10,7 @@ use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
 use crate::keys::{Keyring, ZoneId};
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -101,6 +101,16 @@ impl FileStore {
     /// The list of small files that must be durable before an fsync returns.
     pub fn pending(&self) -> &PendingSync {
         &self.0.pending
+    }
+
+    /// The data keys.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.0.keyring
+    }
+
+    /// The zones that open files are under, also those that have no name any more.
+    pub fn zones_in_use(&self) -> HashSet<ZoneId> {
+        self.0.live_files().iter().map(|file| file.slot().envelope.zone).collect()
     }
 
     /// The journal, for its figures.

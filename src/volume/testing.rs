@@ -2,6 +2,7 @@
 
 use super::file::File;
 use super::journal::{Journal, Opened};
+use super::keys::VolumeKeys;
 use super::lower::{Fd, Lower, SystemLower, open_root};
 use super::recover::{Recovery, RecoveryReport};
 use super::replay::replay;
@@ -175,7 +176,8 @@ impl Scratch {
         let keyring = Arc::new(Keyring::new(sources, vec![zone], [9; 16], Cipher::Aes256GcmSiv, limits));
         let mut recovered = None;
         if previous.mounted {
-            let recovery = Recovery { lower: &*lower, root: &root, keyring: &keyring, began: previous.began };
+            let (lower, root, keys) = (&*lower, &root, &VolumeKeys::new(&journal_key(), [9; 16]));
+            let recovery = Recovery { lower, root, keys, keyring: &keyring, began: previous.began };
             recovered = Some(recovery.run()?);
             let segments = journal.rotate();
             journal.retire(&segments)?;

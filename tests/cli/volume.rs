@@ -90,8 +90,8 @@ impl Filled {
         let sources = Sources::one("local:", Arc::new(LocalProvider::new(Arc::new(kms))));
         let options = volume::Options::default();
         let volume = Volume::open(Arc::new(SystemLower), Path::new(&lower), sources, options).unwrap();
-        let Volume { lower: calls, root, keys, store, .. } = volume;
-        let filesystem = Filesystem::new(Backing { lower: calls, root, keys, store }).unwrap();
+        let Volume { lower: calls, root, config, keys, store, .. } = volume;
+        let filesystem = Filesystem::new(Backing { lower: calls, root, config, keys, store }).unwrap();
         let numbers = fill(&filesystem);
         filesystem.shutdown().unwrap();
         let mut found = HashMap::new();

@@ -103,8 +103,8 @@ impl Scratch {
     #[allow(dead_code, reason = "some tests open it in their own way")]
     pub fn open(&self) -> Filesystem {
         let opened = open_volume(self.lower.path(), Arc::new(SystemLower), Durability::Process);
-        let Volume { lower, root, keys, store, .. } = opened.unwrap();
-        Filesystem::new(Backing { lower, root, keys, store }).unwrap()
+        let Volume { lower, root, config, keys, store, .. } = opened.unwrap();
+        Filesystem::new(Backing { lower, root, config, keys, store }).unwrap()
     }
 
     /// The lower directory.

@@ -50,8 +50,8 @@ pub fn find(fs: &Filesystem, path: &Path) -> Result<Attr, Error> {
 
 /// Opens the volume in `dir` without recording.
 pub fn open_filesystem(volume: Volume) -> Result<Filesystem, Error> {
-    let Volume { lower, root, keys, store, .. } = volume;
-    Filesystem::new(Backing { lower, root, keys, store })
+    let Volume { lower, root, config, keys, store, .. } = volume;
+    Filesystem::new(Backing { lower, root, config, keys, store })
 }
 
 impl Teller {

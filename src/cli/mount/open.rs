@@ -52,8 +52,8 @@ pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
     };
     let figures = figures(about, Arc::clone(&volume.keyring), volume.store.clone());
     let keyring = Arc::clone(&volume.keyring);
-    let Volume { lower, root, keys, store, .. } = volume;
-    let filesystem = Filesystem::new(Backing { lower, root, keys, store });
+    let Volume { lower, root, config, keys, store, .. } = volume;
+    let filesystem = Filesystem::new(Backing { lower, root, config, keys, store });
     let filesystem = Arc::new(filesystem.map_err(|e| Failure::new(Exit::BadVolume, e))?);
     let told = Arc::clone(&filesystem);
     let watch = keyring.watch(Box::new(move || told.keys_changed()));
