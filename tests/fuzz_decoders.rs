@@ -89,7 +89,7 @@ fn name_target() -> Target {
 }
 
 fn record_target() -> Target {
-    let record = Record { id: [6; 16], parent: [7; 16], previous: [0; 16] };
+    let record = Record { id: [6; 16], parent: [7; 16], previous: [0; 16], zone: [0; 16] };
     let seeds = [record, Record { previous: [8; 16], ..record }, Record { parent: [0; 16], ..record }]
         .map(|record| keys().seal_record(&record))
         .to_vec();
