@@ -12,11 +12,11 @@ use serde_json::json;
 use super::{Exit, Failure, Global, access, output, show};
 use crate::{
     fuse::{control, mountinfo},
-    keys::WrapMode,
+    keys::{Envelope, NO_ZONE, WrapMode},
     kms::KeyId,
     volume::{
         check::measure,
-        config::{self, CONFIG, Config},
+        config::{self, CONFIG, Config, Unverified},
         geometry::{HEADER_LEN, plain_len},
         header::{self, Header},
         lower::{SystemLower, open_root},
@@ -134,11 +134,12 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
     let config = Config::read(&SystemLower, &root)
         .map_err(|err| Failure::from(err).context(place.volume.display()))?;
     let (claimed, extent) = (config.claimed(), measure(&SystemLower, &root));
+    let zones: Vec<_> = claimed.zones.iter().map(|zone| zone.name.as_str()).collect();
     if json {
         return output::json(&json!({
             "lower": place.volume, "mounted": place.mounted, "volume": show::hex(&claimed.volume_id),
             "format": config::FORMAT, "cipher": claimed.cipher.to_string(), "kms": claimed.kms,
-            "cmk": claimed.cmk, "wrap": claimed.wrap.to_string(), "material": claimed.wrapped.material, "files": extent.files,
+            "cmk": claimed.cmk, "wrap": claimed.wrap.to_string(), "material": claimed.wrapped.material, "zones": zones, "files": extent.files,
             "bytes": extent.bytes,
         }));
     }
@@ -154,6 +155,7 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
         ("KMS", claimed.kms.clone()),
         ("CMK", claimed.cmk.clone()),
         ("Data keys", wrapped_by(claimed.wrap).to_owned()),
+        ("Zones", zones.join(", ")),
         ("Key material", format!("version {}", claimed.wrapped.material)),
         ("Files", extent.files.to_string()),
         ("Plaintext", show::size(extent.bytes)),
@@ -168,12 +170,22 @@ fn wrapped_by(mode: WrapMode) -> &'static str {
     }
 }
 
-/// A file's CMK: as its volume names it, or else by its id alone, which is all that the file knows.
-fn cmk_name(place: &Place, id: KeyId) -> String {
-    let id = id.to_string();
+/// A file's CMK and its zone: as its volume names them, or else by their ids alone, which is all that the file knows.
+fn names_of(place: &Place, envelope: &Envelope) -> (String, Option<String>) {
     let config = open_root(&place.volume).ok().and_then(|root| Config::read(&SystemLower, &root).ok());
-    let named = config.map(|config| config.claimed().cmk.clone()).filter(|cmk| cmk.ends_with(&id));
-    named.unwrap_or(id)
+    let claimed = config.as_ref().map(Unverified::claimed);
+    let defined = claimed.and_then(|claimed| claimed.zones.iter().find(|zone| zone.id == envelope.zone));
+    let own = claimed.map(|claimed| (claimed.cmk_place(), &claimed.former));
+    let places = match (defined, own) {
+        (Some(zone), _) => std::iter::once(&zone.cmk).chain(&zone.former).cloned().collect(),
+        (None, Some((cmk, former))) => [&[cmk][..], &former[..]].concat(),
+        (None, None) => Vec::new(),
+    };
+    let id = envelope.wrapped.key_id;
+    let cmk = places.into_iter().find(|cmk| cmk.id == id).map(|cmk| cmk.arn);
+    let zone = (envelope.zone != NO_ZONE)
+        .then(|| defined.map_or_else(|| show::hex(&envelope.zone), |zone| zone.name.clone()));
+    (cmk.unwrap_or_else(|| KeyId::from_bytes(id).to_string()), zone)
 }
 
 fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), Failure> {
@@ -188,11 +200,11 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
     let header = read_header(lower)?;
     let Header { file_id, cipher, slot } = header;
     let size = plain_len(stat.size()).unwrap_or(slot.sealed_len);
-    let cmk = cmk_name(place, KeyId::from_bytes(slot.envelope.wrapped.key_id));
+    let (cmk, zone) = names_of(place, &slot.envelope);
     if json {
         return output::json(&json!({
             "path": path.display().to_string(), "lower": lower.display().to_string(), "volume": place.volume,
-            "file": show::hex(&file_id), "cipher": cipher.to_string(), "cmk": cmk,
+            "file": show::hex(&file_id), "cipher": cipher.to_string(), "zone": zone, "cmk": cmk,
             "wrap": slot.envelope.mode.to_string(), "material": slot.envelope.wrapped.material, "bytes": size, "sealed_bytes": slot.sealed_len,
             "lower_bytes": stat.size(), "disk_bytes": stat.blocks() * 512, "sparse": slot.sparse,
             "block_key_generation": slot.key_generation,
@@ -208,6 +220,7 @@ fn of_file(path: &Path, lower: &Path, place: &Place, json: bool) -> Result<(), F
         ("Volume", place.volume.display().to_string()),
         ("File id", show::hex(&file_id)),
         ("Cipher", cipher.to_string()),
+        ("Zone", zone.unwrap_or_else(|| "none".to_owned())),
         ("CMK", cmk),
         ("Data key", wrapped_by(slot.envelope.mode).to_owned()),
         ("Key material", format!("version {}", slot.envelope.wrapped.material)),

@@ -44,6 +44,7 @@ pub mod secret;
 pub mod show;
 pub mod status;
 pub mod umount;
+mod zone;
 
 use std::process::ExitCode;
 
@@ -93,6 +94,8 @@ enum Command {
     Info(info::Args),
     /// Read and verify everything in a volume
     Check(check::Args),
+    /// Give subtrees of a volume a key of their own
+    Zone(zone::Args),
     /// Create, switch, rotate and use keys
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
@@ -114,6 +117,7 @@ impl Command {
             Command::Status(args) => status::run(args, global),
             Command::Info(args) => info::run(args, global),
             Command::Check(args) => check::run(args, global),
+            Command::Zone(args) => zone::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
             Command::Kms(args) => kms::run(args, global),

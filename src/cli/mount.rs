@@ -8,14 +8,15 @@ mod request;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs};
-use crate::fuse::control::{self, Control, KmsError, Report};
+use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, zone};
+use crate::fuse::control::{self, Client, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
 use crate::fuse::{mountinfo, sys};
@@ -144,6 +145,7 @@ fn serve(request: &Request, point: Point, ready: Ready) -> Result<(), Failure> {
     };
 
     let end = session.run();
+    control.end_commands();
     let closed = volume.close();
     if let Err(failure) = &closed {
         log::error!(
@@ -174,7 +176,9 @@ fn announce(request: &Request, session: &Session, volume: &OpenVolume) -> Result
         )
     })?;
     let report = reporter(request, session, volume);
-    let control = control::make_runtime_directory().and_then(|dir| Control::serve(&dir, report));
+    let filesystem = Arc::clone(&volume.filesystem);
+    let commands = Arc::new(move |line: &str, client: &Client| zone::ask::perform(&filesystem, line, client));
+    let control = control::make_runtime_directory().and_then(|dir| Control::serve(&dir, report, commands));
     control.map_err(|e| {
         let dir = control::runtime_directory();
         Failure::new(Exit::Failure, format_args!("cannot make a socket in {}: {e}", dir.display()))

@@ -53,7 +53,7 @@ pub struct KmsArgs {
 }
 
 impl KmsArgs {
-    /// The KMSs of the volume in `lower`.
+    /// The KMSs of the volume in `lower`, and, where several are named, the others too.
     ///
     /// The volume's config says which they are, but whoever can write to the lower directory can change that: asking
     /// there could hand files to a key of theirs. So it is only ever what the user named, and the user's keystore.
@@ -78,7 +78,15 @@ impl KmsArgs {
                 Some(sources) => sources.and(*url, provider),
             });
         }
-        Ok(sources.expect("a config names at least one KMS"))
+        let mut sources = sources.expect("a config names at least one KMS");
+        // Named beside them: for keys that the volume is to have there from now on.
+        for kms in self.kms.iter().filter(|_| self.kms.len() > 1) {
+            let url = kms.to_string();
+            if !recorded.contains(&url.as_str()) {
+                sources = sources.and(url, kms.open(global, unlock)?);
+            }
+        }
+        Ok(sources)
     }
 
     /// The named KMS that is meant by `url` in a config that names `recorded` of them.

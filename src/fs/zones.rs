@@ -95,7 +95,7 @@ struct Walked {
     /// Directories that could not be read.
     unread: Vec<(PathBuf, Error)>,
     /// The zones that begin at the others.
-    begun: HashSet<ZoneId>,
+    begun: Vec<(PathBuf, ZoneId)>,
 }
 
 /// Is called for a file with its directory, its lower name there, and its path; returns whether to go on.
@@ -176,6 +176,14 @@ impl Filesystem {
         }
         let (removed, unsure) = self.remove_unnamed(&mut config, observer)?;
         Ok(Ended { moved, removed, unsure })
+    }
+
+    /// The directories where zones begin, and which.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem. What is below a directory that cannot be read is left out.
+    pub fn zone_directories(&self) -> Result<Vec<(PathBuf, ZoneId)>> {
+        Ok(self.each_file(&self.inode(ROOT)?, false, &mut |_, _, _, _| true)?.begun)
     }
 
     /// Notes that a file got a name in another place.
@@ -344,7 +352,9 @@ impl Filesystem {
                     continue;
                 }
             };
-            walked.begun.insert(inode.own_zone());
+            if inode.own_zone() != NO_ZONE {
+                walked.begun.push((path.clone(), inode.own_zone()));
+            }
             if one_zone && !Arc::ptr_eq(&inode, top) && inode.own_zone() != NO_ZONE {
                 continue;
             }
@@ -395,7 +405,7 @@ impl Filesystem {
             observer(&seen)
         };
         let walked = self.each_file(&self.inode(ROOT)?, false, &mut each)?;
-        named.extend(walked.begun);
+        named.extend(walked.begun.iter().map(|(_, zone)| zone));
         named.extend(self.store.zones_in_use());
         if unread > 0 || !walked.unread.is_empty() || self.moves.load(Ordering::Acquire) != moves {
             return Ok((Vec::new(), true));

@@ -2,16 +2,19 @@
 //!
 //! The client writes one word and a newline. `status` is answered by a [`Report`], one line of JSON.
 //! `wait` is answered when the volume is closed, by a [`Farewell`]; a connection that ends without one means
-//! that the process died first. Only the mount's own user and root are answered.
+//! that the process died first. A line that begins with `{` is a command for [`Commands`], answered by lines of JSON until
+//! the connection ends. Only the mount's own user and root are answered.
 
 use super::sys;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 /// Root's runtime directory.
@@ -111,10 +114,45 @@ pub struct Farewell {
     pub error: Option<String>,
 }
 
+/// Longest line of a client, in bytes.
+const LINE_MAX: u64 = 1 << 20;
+
+/// Runs the commands of clients, each on a thread of its own: takes a line of JSON, and answers through the client.
+pub type Commands = dyn Fn(&str, &Client) + Send + Sync;
+
+/// Whoever is told how a command goes on.
+#[derive(Debug, Clone)]
+pub struct Client {
+    lines: Sender<String>,
+    running: Arc<RunningCommands>,
+}
+
+impl Client {
+    /// One of this process; what it is told comes out of the other end of `lines`.
+    pub fn here(lines: Sender<String>) -> Client {
+        Client { lines, running: Arc::default() }
+    }
+
+    /// Tells it a line of JSON. Waits for nobody. Returns whether the command is to go on: the client is there, and the mount
+    /// is not ending.
+    pub fn tell(&self, line: String) -> bool {
+        self.lines.send(line).is_ok() && !self.running.ending.load(Ordering::Acquire)
+    }
+}
+
+/// The commands of clients that are under way.
+#[derive(Debug, Default)]
+struct RunningCommands {
+    ending: AtomicBool,
+    count: Mutex<usize>,
+    ended: Condvar,
+}
+
 /// The socket of a running mount; removed when dropped.
 pub struct Control {
     path: PathBuf,
     waiting: Arc<Mutex<Vec<UnixStream>>>,
+    running: Arc<RunningCommands>,
 }
 
 impl std::fmt::Debug for Control {
@@ -128,7 +166,11 @@ impl Control {
     ///
     /// # Errors
     /// The directory is not ours alone, or the socket cannot be made.
-    pub fn serve(dir: &Path, report: impl Fn() -> Report + Send + 'static) -> io::Result<Control> {
+    pub fn serve(
+        dir: &Path,
+        report: impl Fn() -> Report + Send + 'static,
+        commands: Arc<Commands>,
+    ) -> io::Result<Control> {
         let dir = dir.join(MOUNTS);
         make_private(&dir)?;
         let path = dir.join(format!("{}.sock", std::process::id()));
@@ -140,15 +182,27 @@ impl Control {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         let waiting = Arc::new(Mutex::new(Vec::new()));
         let parked = waiting.clone();
+        let running = Arc::<RunningCommands>::default();
+        let commands = Runner { commands, running: Arc::clone(&running) };
         std::thread::Builder::new().name("control".into()).spawn(move || {
             for client in listener.incoming() {
-                match client.and_then(|client| answer(client, &report, &parked)) {
+                match client.and_then(|client| answer(client, &report, &commands, &parked)) {
                     Ok(()) => {}
                     Err(e) => log::debug!("control socket: {e}"),
                 }
             }
         })?;
-        Ok(Control { path, waiting })
+        Ok(Control { path, waiting, running })
+    }
+
+    /// Has commands end that are under way, and waits until they have; others are refused from now on. To be called
+    /// before the volume is closed.
+    pub fn end_commands(&self) {
+        self.running.ending.store(true, Ordering::Release);
+        let mut count = self.running.count.lock();
+        while *count > 0 {
+            self.running.ended.wait(&mut count);
+        }
     }
 
     /// Tells everyone who waits how it ended, and closes.
@@ -168,9 +222,55 @@ impl Drop for Control {
     }
 }
 
+/// Starts commands.
+struct Runner {
+    commands: Arc<Commands>,
+    running: Arc<RunningCommands>,
+}
+
+impl Runner {
+    fn start(&self, line: String, stream: UnixStream) -> io::Result<()> {
+        {
+            let mut count = self.running.count.lock();
+            if self.running.ending.load(Ordering::Acquire) {
+                return Err(io::Error::other("the mount is ending"));
+            }
+            *count += 1;
+        }
+        let ending = CommandEnd(Arc::clone(&self.running));
+        let (sender, lines) = channel::<String>();
+        let client = Client { lines: sender, running: Arc::clone(&self.running) };
+        let commands = Arc::clone(&self.commands);
+        std::thread::Builder::new().name("command".into()).spawn(move || {
+            let _ending = ending;
+            commands(&line, &client);
+        })?;
+        std::thread::Builder::new().name("command-client".into()).spawn(move || {
+            let mut stream = stream;
+            for line in lines {
+                if stream.write_all(line.as_bytes()).and_then(|()| stream.write_all(b"\n")).is_err() {
+                    return; // gone, which the command learns with its next line
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Counts a command as ended when dropped, also by a panic.
+struct CommandEnd(Arc<RunningCommands>);
+
+impl Drop for CommandEnd {
+    fn drop(&mut self) {
+        *self.0.count.lock() -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
 fn answer(
     mut client: UnixStream,
     report: &impl Fn() -> Report,
+    commands: &Runner,
     waiting: &Mutex<Vec<UnixStream>>,
 ) -> io::Result<()> {
     let peer = sys::peer_uid(&client)?;
@@ -180,14 +280,15 @@ fn answer(
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut word = String::new();
-    BufReader::new((&client).take(64)).read_line(&mut word)?;
+    BufReader::new((&client).take(LINE_MAX)).read_line(&mut word)?;
     match word.trim_end() {
         "status" => client.write_all(to_line(&report()).as_bytes()),
         "wait" => {
             waiting.lock().push(client);
             Ok(())
         }
-        other => Err(io::Error::other(format!("{other:?} is not understood"))),
+        command if command.starts_with('{') => commands.start(command.to_owned(), client),
+        _ => Err(io::Error::other("a line that is not understood")),
     }
 }
 
@@ -304,7 +405,30 @@ fn ask(socket: &Path) -> io::Result<Report> {
 #[derive(Debug)]
 pub struct Waiting(UnixStream);
 
+/// The answers to a command.
+#[derive(Debug)]
+pub struct Answers(io::Lines<BufReader<UnixStream>>);
+
+impl Iterator for Answers {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<io::Result<String>> {
+        self.0.next()
+    }
+}
+
 impl Running {
+    /// Sends a command, one line of JSON, and gives the lines of its answer as they come.
+    ///
+    /// # Errors
+    /// It does not answer any more.
+    pub fn command(&self, line: &str) -> io::Result<Answers> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.write_all(line.as_bytes())?;
+        stream.write_all(b"\n")?;
+        Ok(Answers(BufReader::new(stream).lines()))
+    }
+
     /// Registers for the mount's last word; to be done before it is unmounted.
     ///
     /// # Errors
@@ -346,10 +470,49 @@ mod tests {
         }
     }
 
+    /// Commands that say their line back until nobody wants to hear it any more, or once if it says so.
+    fn echo() -> Arc<Commands> {
+        Arc::new(|line: &str, client: &Client| {
+            while client.tell(line.to_owned()) && line != "{once}" {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+    }
+
+    #[test]
+    fn a_command_is_answered_until_it_ends_and_others_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::serve(dir.path(), report, echo()).unwrap();
+        let running = Running { socket: control.path.clone(), report: report() };
+        let lines: Vec<_> = running.command("{once}").unwrap().map(Result::unwrap).collect();
+        assert_eq!(lines, ["{once}"]);
+        let mut endless = running.command("{on}").unwrap();
+        for _ in 0..3 {
+            assert_eq!(endless.next().unwrap().unwrap(), "{on}");
+            assert_eq!(ask(&control.path).unwrap(), report());
+        }
+        control.end_commands();
+        assert!(endless.all(|line| line.unwrap() == "{on}"), "and then it ends");
+        assert_eq!(running.command("{once}").unwrap().count(), 0, "no command while the volume is closed");
+    }
+
+    #[test]
+    fn a_command_ends_when_its_client_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::serve(dir.path(), report, echo()).unwrap();
+        let running = Running { socket: control.path.clone(), report: report() };
+        let mut endless = running.command("{on}").unwrap();
+        endless.next().unwrap().unwrap();
+        drop(endless);
+        while *control.running.count.lock() > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     #[test]
     fn a_mount_answers_and_says_farewell() {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::serve(dir.path(), report).unwrap();
+        let control = Control::serve(dir.path(), report, echo()).unwrap();
         let socket = control.path.clone();
         assert_eq!(std::fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
         assert_eq!(ask(&socket).unwrap(), report());
@@ -366,7 +529,7 @@ mod tests {
     #[test]
     fn nonsense_is_not_answered_and_does_no_harm() {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::serve(dir.path(), report).unwrap();
+        let control = Control::serve(dir.path(), report, echo()).unwrap();
         let mut client = UnixStream::connect(&control.path).unwrap();
         client.write_all(&[b'x'; 100]).unwrap();
         let mut answer = Vec::new();
@@ -379,6 +542,6 @@ mod tests {
     fn a_directory_open_to_others_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::DirBuilder::new().mode(0o755).create(dir.path().join(MOUNTS)).unwrap();
-        assert!(Control::serve(dir.path(), report).is_err());
+        assert!(Control::serve(dir.path(), report, echo()).is_err());
     }
 }

@@ -147,7 +147,8 @@ fn hear(mut reader: impl Read, child: libc::pid_t) -> Result<(), Failure> {
     }
 }
 
-fn exit_of(code: u8) -> Exit {
+/// The exit code that another process named.
+pub(crate) fn exit_of(code: u8) -> Exit {
     exit::TABLE.iter().map(|(exit, _)| *exit).find(|exit| *exit as u8 == code).unwrap_or(Exit::Failure)
 }
 

@@ -1,0 +1,287 @@
+//! Requests about zones: to the mount that has the volume open, or to the volume itself, opened here. Both do the same,
+//! and answer by lines of JSON.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::mount::background::exit_of;
+use crate::cli::provider::KmsArgs;
+use crate::cli::secret::UnlockArgs;
+use crate::cli::{Exit, Failure, Global, access};
+use crate::fs::{self, Backing, Filesystem, Moved, NewZone};
+use crate::fuse::control::{self, Client, Running};
+use crate::fuse::mountinfo;
+use crate::volume::config::CONFIG;
+use crate::volume::lower::SystemLower;
+use crate::volume::{self, Options, Volume};
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// A path below the root of a volume, of any bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Below(Vec<u8>);
+
+impl Below {
+    pub(crate) fn new(path: &Path) -> Below {
+        Below(path.as_os_str().as_bytes().to_vec())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// A zone is to begin at `dir`.
+    #[serde(rename = "zone-set")]
+    Set {
+        dir: Below,
+        key: String,
+        kms: Option<String>,
+        name: Option<String>,
+        wrap: Option<String>,
+        shreddable: bool,
+    },
+    /// The zone that begins at `dir` is to end.
+    #[serde(rename = "zone-clear")]
+    Clear { dir: Below },
+    /// Where do zones begin?
+    #[serde(rename = "zone-list")]
+    List {},
+}
+
+/// What is answered, in the end by one of the last four.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// So many files were found and moved so far.
+    Progress { found: u64, moved: u64 },
+    /// The zone has begun.
+    Set { zone: String, cmk: String, files: Files },
+    /// The zone has ended, unless files failed; the volume does not have those `removed` any more.
+    Cleared { files: Files, removed: Vec<String>, unsure: bool },
+    /// Ids of zones, in hex, with the directories where they begin.
+    Directories { begin: Vec<(String, Below)> },
+    /// It could not be done.
+    Failed { exit: u8, message: String, name: Option<String>, hint: Option<String> },
+}
+
+/// What became of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Files {
+    pub(crate) found: u64,
+    pub(crate) moved: u64,
+    pub(crate) failed: u64,
+    /// The first of those that failed, below the directory, and why.
+    pub(crate) failures: Vec<(Below, String)>,
+}
+
+impl From<Moved> for Files {
+    fn from(moved: Moved) -> Files {
+        let Moved { found, moved, failed, failures } = moved;
+        let failures = failures.into_iter().map(|file| (Below::new(&file.path), file.why)).collect();
+        Files { found, moved, failed, failures }
+    }
+}
+
+/// Does what a client of a mount asks for in a line of JSON.
+pub(crate) fn perform(filesystem: &Filesystem, line: &str, client: &Client) {
+    let answer = match serde_json::from_str(line) {
+        Ok(request) => obey(filesystem, request, client).unwrap_or_else(|failure| {
+            log::warn!("zones: {failure}");
+            failed(&failure)
+        }),
+        Err(e) => {
+            failed(&Failure::new(Exit::Usage, format_args!("the mount does not understand the command: {e}")))
+        }
+    };
+    tell(client, &answer);
+}
+
+fn obey(filesystem: &Filesystem, request: Request, client: &Client) -> Result<Answer, Failure> {
+    let mut told = Instant::now();
+    let mut observer = |moved: &Moved| {
+        if told.elapsed() < EVERY {
+            return true;
+        }
+        told = Instant::now();
+        tell(client, &Answer::Progress { found: moved.found, moved: moved.moved })
+    };
+    match request {
+        Request::Set { dir, key, kms, name, wrap, shreddable } => {
+            let wrap = wrap.map(|mode| mode.parse()).transpose();
+            let wrap = wrap.map_err(|e: String| Failure::new(Exit::Usage, e))?;
+            let new = NewZone { key, kms, name, wrap, shreddable };
+            let (zone, moved) = filesystem.begin_zone(dir.path(), &new, &mut observer).map_err(failure)?;
+            log::info!("zone {} begins, under {}: {} files moved", zone.name, zone.cmk.arn, moved.moved);
+            Ok(Answer::Set { zone: zone.name, cmk: zone.cmk.arn, files: moved.into() })
+        }
+        Request::Clear { dir } => {
+            let ended = filesystem.end_zone(dir.path(), &mut observer).map_err(failure)?;
+            log::info!("{} files moved out of a zone; gone: {}", ended.moved.moved, ended.removed.join(", "));
+            Ok(Answer::Cleared { files: ended.moved.into(), removed: ended.removed, unsure: ended.unsure })
+        }
+        Request::List {} => {
+            let begin = filesystem.zone_directories().map_err(failure)?.into_iter();
+            let begin = begin.map(|(path, zone)| (crate::cli::show::hex(&zone), Below::new(&path))).collect();
+            Ok(Answer::Directories { begin })
+        }
+    }
+}
+
+/// Returns whether to go on.
+fn tell(client: &Client, answer: &Answer) -> bool {
+    client.tell(serde_json::to_string(answer).expect("an answer is plain data"))
+}
+
+fn failed(failure: &Failure) -> Answer {
+    Answer::Failed {
+        exit: failure.exit() as u8,
+        message: failure.message().to_owned(),
+        name: failure.name().map(str::to_owned),
+        hint: failure.next_step().map(str::to_owned),
+    }
+}
+
+fn failure(error: fs::Error) -> Failure {
+    match error {
+        fs::Error::Volume(volume::Error::Volume(why)) => Failure::new(Exit::Failure, why),
+        fs::Error::Volume(other) => other.into(),
+        refused @ fs::Error::Refused(_) => Failure::new(Exit::Failure, refused),
+    }
+}
+
+/// A directory of a volume.
+pub(crate) struct Place {
+    /// The mount that has the volume open. Without one, it is opened here.
+    mount: Option<Running>,
+    /// The volume's lower directory.
+    pub(crate) lower: PathBuf,
+    /// Below the volume's root.
+    pub(crate) dir: PathBuf,
+}
+
+impl Place {
+    /// Finds `dir`: in a mount, or, with `lower`, in the volume there.
+    ///
+    /// # Errors
+    /// There is no such mount, or no volume.
+    pub(crate) fn find(dir: &Path, lower: Option<&Path>) -> Result<Place, Failure> {
+        let mut running = control::running();
+        if let Some(lower) = lower {
+            access::volume_exists(lower)?;
+            let lower = lower.canonicalize().map_err(|e| Failure::io("find", lower, &e))?;
+            let dir = dir.strip_prefix("/").unwrap_or(dir).to_owned();
+            let mount = running.into_iter().find(|running| running.report.lower == lower);
+            return Ok(Place { mount, lower, dir });
+        }
+        let full = mountinfo::resolve(dir).map_err(|e| Failure::io("find", dir, &e))?;
+        if full.join(CONFIG).symlink_metadata().is_ok() {
+            let mount = running.into_iter().find(|running| running.report.lower == full);
+            return Ok(Place { mount, lower: full, dir: PathBuf::new() });
+        }
+        // The deepest mount comes first.
+        running.sort_by_key(|running| std::cmp::Reverse(running.report.mount_point.components().count()));
+        let mount = running.into_iter().find(|running| full.starts_with(&running.report.mount_point));
+        let mount = mount.ok_or_else(|| {
+            Failure::new(Exit::NoVolume, format_args!("{} is in no mount of yours", dir.display()))
+                .hint("Of a volume that is not mounted, name the lower directory: --lower DIR")
+        })?;
+        let dir = full.strip_prefix(&mount.report.mount_point).unwrap_or(&full).to_owned();
+        Ok(Place { lower: mount.report.lower.clone(), mount: Some(mount), dir })
+    }
+
+    /// Whether a mount has the volume open.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mount.is_some()
+    }
+
+    /// Asks for `request`; `progress` is told of files found and moved. Gives the answer.
+    ///
+    /// # Errors
+    /// The volume cannot be opened, the mount is read-only or does not answer; what was asked for failed.
+    pub(crate) fn ask(
+        &self,
+        request: &Request,
+        (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Answer, Failure> {
+        let line = serde_json::to_string(request).expect("a request is plain data");
+        match &self.mount {
+            Some(running) => {
+                if running.report.read_only && *request != (Request::List {}) {
+                    return Err(Failure::new(Exit::Failure, "the volume is mounted read-only"));
+                }
+                let lost = |e| Failure::new(Exit::Failure, format_args!("the mount does not answer: {e}"));
+                for answer in running.command(&line).map_err(lost)? {
+                    if let Some(last) = heard(&answer.map_err(lost)?, progress)? {
+                        return Ok(last);
+                    }
+                }
+                Err(Failure::new(Exit::Failure, "the mount ended before the command did")
+                    .hint("What was done is done: give the command again for the rest."))
+            }
+            None => self.perform(&line, (global, kms, unlock), progress),
+        }
+    }
+
+    /// Does it in this process.
+    fn perform(
+        &self,
+        line: &str,
+        (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Answer, Failure> {
+        access::raise_descriptor_limit();
+        let sources = kms.open_for(&self.lower, global, unlock)?;
+        let volume = Volume::open(Arc::new(SystemLower), &self.lower, sources, Options::default())?;
+        let Volume { lower, root, config, keys, store, .. } = volume;
+        let filesystem = Filesystem::new(Backing { lower, root, config, keys, store }).map_err(failure)?;
+        let (sender, lines) = channel();
+        let answer = std::thread::scope(|scope| {
+            let client = Client::here(sender);
+            let filesystem = &filesystem;
+            scope.spawn(move || perform(filesystem, line, &client));
+            for answer in lines {
+                if let Some(last) = heard(&answer, progress)? {
+                    return Ok(last);
+                }
+            }
+            Err(Failure::new(Exit::Failure, "the command ended without an answer"))
+        });
+        let closed = filesystem.shutdown().map_err(failure);
+        answer.and_then(|answer| closed.map(|()| answer))
+    }
+}
+
+/// Passes progress on. Gives the last answer.
+fn heard(line: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Answer>, Failure> {
+    let answer = serde_json::from_str(line)
+        .map_err(|e| Failure::new(Exit::Failure, format_args!("the mount answers nonsense: {e}")))?;
+    match answer {
+        Answer::Progress { found, moved } => {
+            progress(found, moved);
+            Ok(None)
+        }
+        Answer::Failed { exit, message, name, hint } => {
+            let mut failure = Failure::new(exit_of(exit), message);
+            if let Some(name) = name {
+                failure = failure.named(name);
+            }
+            Err(match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+        last => Ok(Some(last)),
+    }
+}
