@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use super::super::header::MAX_WRAPPED;
 use super::super::lower::SystemLower;
+use super::settings::{LIST_MAX, TEXT_MAX};
 use super::*;
+use crate::keys::{NO_ZONE, WrapMode};
 use proptest::prelude::*;
 use std::os::unix::fs::symlink;
 
