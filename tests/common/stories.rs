@@ -102,6 +102,29 @@ pub fn replace() -> Story {
     })
 }
 
+pub fn zones() -> Story {
+    record("zones", &[("old", 3 * BLOCK), ("stays", 5000)], |t| {
+        t.mkdir("d");
+        t.mkdir("d/sub");
+        for (seed, file) in (1..).zip(["d/f", "d/sub/g"]) {
+            t.create(file);
+            t.write(file, 0, &pattern(seed, 9000));
+            t.sync(file);
+        }
+        // In use, and with something in the journal.
+        t.write("d/f", 100, &pattern(7, 5000));
+        t.begin_zone("d");
+        t.sync("d/f");
+        t.rename("old", "d/sub/old");
+        t.rename("d/sub/g", "g");
+        t.create("d/made");
+        t.write("d/made", 0, &pattern(8, 3000));
+        t.sync("d/made");
+        t.close("d/made");
+        t.end_zone("d");
+    })
+}
+
 pub fn truncate() -> Story {
     record("truncate", &[("f", 20 * BLOCK + 500)], |t| {
         t.truncate("f", 16 * BLOCK);

@@ -2,7 +2,7 @@
 
 use crate::memory::open_volume;
 use crate::recorder::{Recorder, Recording};
-use kmsfs::fs::{Attr, Backing, Caller, Error, Filesystem, Handle, ROOT, SetAttr, SetTime};
+use kmsfs::fs::{Attr, Backing, Caller, Error, Filesystem, Handle, NewZone, ROOT, SetAttr, SetTime};
 use kmsfs::volume::store::FileStore;
 use kmsfs::volume::{Durability, Volume};
 use std::collections::BTreeMap;
@@ -174,6 +174,21 @@ impl Teller {
                 self.open.insert(new, handle);
             }
         }
+        self.happened(false);
+    }
+
+    /// A zone begins at a directory, and what is below moves to it. No content or name changes.
+    pub fn begin_zone(&mut self, path: &str) {
+        let zone = NewZone { key: "another key".into(), ..NewZone::default() };
+        let (_, moved) = self.fs.begin_zone(Path::new(path), &zone, &mut |_| true).unwrap();
+        assert_eq!(moved.failures, []);
+        self.happened(false);
+    }
+
+    /// The zone that begins at a directory ends.
+    pub fn end_zone(&mut self, path: &str) {
+        let ended = self.fs.end_zone(Path::new(path), &mut |_| true).unwrap();
+        assert_eq!((ended.moved.failures, ended.removed.len()), (Vec::new(), 1));
         self.happened(false);
     }
 
