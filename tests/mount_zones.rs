@@ -205,6 +205,27 @@ fn a_volume_that_is_not_mounted_gets_a_zone_too() {
 }
 
 #[test]
+fn a_zone_that_the_config_lost_is_damage_and_a_file_in_anothers_place_is_not() {
+    let mut volume = volume();
+    let config = volume.lower().join("kmsfs.json");
+    let before = fs::read(&config).unwrap();
+    set(&volume, "finance", "alias/finance");
+    let (inside, outside) = (volume.lower_of("finance/f"), volume.lower_of("other/f"));
+    volume.unmount();
+    fs::copy(&inside, &outside).unwrap();
+    let said = String::from_utf8(volume.check().stdout).unwrap();
+    assert!(volume.check().status.success() && said.contains("stray"), "{said}");
+    fs::write(&config, before).unwrap();
+    let found = volume.check();
+    let said = String::from_utf8(found.stdout).unwrap();
+    assert_eq!(found.status.code(), Some(14), "{said}");
+    assert!(
+        said.contains("/finance: a zone begins here") && said.contains("/finance/deep/f: its header"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_key_that_cannot_serve_begins_no_zone() {
     let volume = volume();
     ok(volume.kmsfs("key").args(["disable", "alias/finance"]));

@@ -30,8 +30,9 @@ known. It repairs nothing. A volume that was not closed is first recovered, just
 as by mounting it. A mounted volume is refused: unmount it first.
 
 Ends with 14 if anything is wrong. An entry that is not kmsfs's at all, neither
-by its name nor by its content, is listed as foreign and is no damage. Progress
-is shown on a terminal only.
+by its name nor by its content, is listed as foreign and is no damage; nor is a
+stray, a file under the key of another zone than its directory's. Progress is shown
+on a terminal only.
 
 Examples:
   kmsfs check ~/vault.enc
@@ -158,6 +159,17 @@ fn print(report: &Report) -> Result<(), Failure> {
              there (\"Directory not empty\") until it is moved out of the lower directory."
         ));
     }
+    for stray in &report.strays {
+        let lower = output::printable(&stray.display().to_string());
+        output::line(format_args!(
+            "stray lower {lower}: under the key of another zone than its directory's"
+        ))?;
+    }
+    if !report.strays.is_empty() {
+        output::note(format_args!(
+            "Stray files open all the same. `kmsfs zone set`, given again, moves them."
+        ));
+    }
     let state = if report.problems.is_empty() { "all verified" } else { "the rest verified" };
     output::line(format_args!(
         "{} in {}, {}, {}, {}: {state}",
@@ -195,6 +207,6 @@ fn report_json(lower: &Path, volume: &Volume, report: &Report, recovered: bool) 
         "lower": lower, "volume": show::hex(volume.config.volume_id()), "clean": problems.is_empty(),
         "directories": report.directories, "files": report.files, "symlinks": report.symlinks,
         "others": report.others, "bytes": report.bytes, "leftovers": report.leftovers,
-        "recovered": recovered, "foreign": foreign, "problems": problems,
+        "recovered": recovered, "foreign": foreign, "strays": report.strays, "problems": problems,
     })
 }

@@ -69,6 +69,7 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
         ("cipher", volume.cipher.clone()),
         ("CMK", volume.cmk.clone()),
         ("KMS", volume.kms.clone()),
+        ("zones", if volume.zones.is_empty() { "none".to_owned() } else { volume.zones.join(", ") }),
         ("durability", volume.durability.clone()),
         (
             "DEK cache",

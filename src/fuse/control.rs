@@ -69,6 +69,8 @@ pub struct Volume {
     pub kms: String,
     /// What survives a power cut: `power` or `process`.
     pub durability: String,
+    /// Names of its zones.
+    pub zones: Vec<String>,
 }
 
 /// The data-key cache of a [`Report`].

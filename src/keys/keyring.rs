@@ -130,6 +130,13 @@ impl Keyring {
         self.zones.read().get(id).cloned().ok_or_else(unknown)
     }
 
+    /// Names of the volume's zones, in order.
+    pub fn zone_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.zones.read().values().filter_map(|zone| zone.name.clone()).collect();
+        names.sort();
+        names
+    }
+
     /// Whether the volume has any zone besides [`NO_ZONE`].
     pub fn has_zones(&self) -> bool {
         self.zones.read().len() > 1

@@ -49,6 +49,7 @@ pub(crate) fn open(request: &Request) -> Result<OpenVolume, Failure> {
             volume::Durability::Power => "power".to_owned(),
             volume::Durability::Process => "process".to_owned(),
         },
+        zones: Vec::new(),
     };
     let figures = figures(about, Arc::clone(&volume.keyring), volume.store.clone());
     let keyring = Arc::clone(&volume.keyring);
@@ -69,7 +70,7 @@ fn figures(
         let cache = keyring.stats();
         let (pending_bytes, segments) = store.journal().pending();
         Figures {
-            volume: about.clone(),
+            volume: control::Volume { zones: keyring.zone_names(), ..about.clone() },
             dek_cache: control::DekCache {
                 entries: cache.entries as u64,
                 capacity: cache.capacity as u64,

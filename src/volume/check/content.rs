@@ -3,8 +3,10 @@
 use super::attributes::Holder;
 use super::tree::Place;
 use super::{Check, Kind};
+use crate::keys::ZoneId;
 use crate::volume::file::File;
-use crate::volume::geometry::{BLOCK, BLOCK_LEN};
+use crate::volume::geometry::{BLOCK, BLOCK_LEN, HEADER_LEN};
+use crate::volume::header;
 use crate::volume::lower::{Fd, Stat};
 use crate::volume::{Error, PathHint, Result};
 use parking_lot::Mutex;
@@ -28,6 +30,8 @@ pub(super) struct Item {
     pub(super) place: Place,
     /// What the walk saw of it.
     pub(super) stat: Stat,
+    /// The zone that its directory is in.
+    pub(super) zone: ZoneId,
 }
 
 struct Hint(PathBuf);
@@ -57,8 +61,17 @@ impl Check<'_> {
     fn file(&self, item: &Item) -> Result<()> {
         let lower = self.target.lower;
         let open = || lower.open(&item.dir, &item.name, libc::O_RDONLY, 0);
+        let mut header = [0; HEADER_LEN as usize];
+        let len = lower.pread(&open()?, &mut header, 0)?;
+        let claimed = header::claimed(&header[..len]).map(|header| header.slot.envelope.zone);
+        if !claimed.is_none_or(|zone| self.knows(&zone)) {
+            return Err(Error::corrupt("", "its header names a zone that the config does not have"));
+        }
         let hint = Arc::new(Hint(item.place.lower.clone()));
         let file = self.target.store.open((item.stat.dev, item.stat.ino), hint, &open)?;
+        if file.slot().envelope.zone != item.zone && item.stat.nlink == 1 {
+            self.strays.lock().push(item.place.lower.clone());
+        }
         let read = self.content(&file, item);
         let closed = file.close_handle();
         read.and(closed)

@@ -17,6 +17,7 @@ use super::keys::VolumeKeys;
 use super::lower::{Fd, Lower};
 use super::store::FileStore;
 use super::{Error, Result, Volume};
+use crate::keys::ZoneId;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -114,6 +115,9 @@ pub struct Report {
     pub leftovers: u64,
     /// What is not kmsfs's and no damage, in the order of lower paths.
     pub foreign: Vec<Foreign>,
+    /// Files with one name that are under the key of another zone than their directory's, by their paths below the lower
+    /// directory. No damage: a move of files into a zone that was not finished leaves them.
+    pub strays: Vec<PathBuf>,
     /// What is wrong, in the order of lower paths.
     pub problems: Vec<Problem>,
 }
@@ -144,6 +148,7 @@ pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Resu
         target,
         observer,
         problems: Mutex::default(),
+        strays: Mutex::default(),
         several_names: Mutex::default(),
         bytes: AtomicU64::new(0),
         stop: AtomicBool::new(false),
@@ -164,6 +169,8 @@ pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Resu
     report.bytes = check.bytes.into_inner();
     report.problems = check.problems.into_inner();
     report.problems.sort_by(|a, b| a.lower.cmp(&b.lower));
+    report.strays = check.strays.into_inner();
+    report.strays.sort();
     report.foreign.sort_by(|a, b| a.lower.cmp(&b.lower));
     Ok(report)
 }
@@ -173,6 +180,7 @@ struct Check<'a> {
     target: &'a Target<'a>,
     observer: &'a dyn Observer,
     problems: Mutex<Vec<Problem>>,
+    strays: Mutex<Vec<PathBuf>>,
     /// Files with several names that were seen, by device and inode.
     several_names: Mutex<HashSet<(u64, u64)>>,
     bytes: AtomicU64,
@@ -183,6 +191,11 @@ struct Check<'a> {
 impl Check<'_> {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Does the config have `zone`?
+    fn knows(&self, zone: &ZoneId) -> bool {
+        self.target.store.keyring().zone(zone).is_ok()
     }
 
     fn verified(&self, bytes: u64) {

@@ -3,8 +3,9 @@
 use super::attributes::Holder;
 use super::content::Item;
 use super::{Check, Extent, Foreign, Kind, Report};
+use crate::keys::{NO_ZONE, ZoneId};
 use crate::volume::config::CONFIG;
-use crate::volume::dirrec::{DirId, RECORD, RECORD_LEN};
+use crate::volume::dirrec::{DirId, RECORD, RECORD_LEN, Record};
 use crate::volume::geometry::plain_len_floor;
 use crate::volume::journal::JOURNAL_DIR;
 use crate::volume::lower::{Fd, Lower, LowerEntry, Stat, open_own};
@@ -44,6 +45,8 @@ struct Dir {
     id: DirId,
     place: Place,
     depth: usize,
+    /// The zone of what is in it.
+    zone: ZoneId,
 }
 
 /// Walks everything below the root. Dropping `files` at the end tells the readers that nothing else comes.
@@ -68,7 +71,7 @@ struct Walk<'a, 'c> {
 }
 
 impl Walk<'_, '_> {
-    fn directory(&mut self, fd: Arc<Fd>, parent: Option<&DirId>, place: Place, depth: usize) {
+    fn directory(&mut self, fd: Arc<Fd>, parent: Option<&Dir>, place: Place, depth: usize) {
         if self.check.stopped() {
             return;
         }
@@ -77,16 +80,22 @@ impl Walk<'_, '_> {
             let what = format!("more than {DEEPEST} directories below each other; this one was not read");
             return self.check.problem(Kind::Unreadable, &place, what);
         }
-        let id = match self.record(&fd, parent) {
-            Ok(id) => id,
+        let record = match self.record(&fd, parent.map(|parent| &parent.id)) {
+            Ok(record) => record,
             Err(error) => return self.check.note(Kind::Directory, &place, error),
         };
+        if !self.check.knows(&record.zone) {
+            let what = "a zone begins here that the config does not have";
+            self.check.problem(Kind::Directory, &place, what.to_owned());
+        }
+        let inherited = parent.map_or(NO_ZONE, |parent| parent.zone);
+        let (id, zone) = (record.id, if record.zone == NO_ZONE { inherited } else { record.zone });
         self.check.attributes(&fd, OsStr::new("."), Holder::Directory(&id), &place);
         let entries = match self.check.target.lower.read_dir(&fd) {
             Ok(entries) => entries,
             Err(err) => return self.check.note(Kind::Directory, &place, err.into()),
         };
-        let dir = Dir { fd, id, place, depth };
+        let dir = Dir { fd, id, place, depth, zone };
         let long = entries
             .iter()
             .map(|entry| entry.name.as_bytes())
@@ -103,7 +112,7 @@ impl Walk<'_, '_> {
     }
 
     /// Reads a directory's record and checks that the directory belongs below `parent`, or is the root.
-    fn record(&self, dir: &Fd, parent: Option<&DirId>) -> Result<DirId> {
+    fn record(&self, dir: &Fd, parent: Option<&DirId>) -> Result<Record> {
         let target = self.check.target;
         let fd = open_own(target.lower, dir, OsStr::new(RECORD)).map_err(|err| match err.kind() {
             std::io::ErrorKind::InvalidData => Error::corrupt(RECORD, err),
@@ -115,7 +124,7 @@ impl Walk<'_, '_> {
         let record = target.keys.open_record(&bytes[..len])?;
         let belongs = parent.map_or(record.is_root(), |parent| record.belongs_in(parent));
         match belongs {
-            true => Ok(record.id),
+            true => Ok(record),
             false => Err(Error::corrupt(RECORD, "the directory belongs elsewhere in the volume")),
         }
     }
@@ -164,7 +173,7 @@ impl Walk<'_, '_> {
 
     fn subdirectory(&mut self, dir: &Dir, entry: &LowerEntry, place: Place) {
         match self.check.target.lower.open(&dir.fd, &entry.name, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
-            Ok(fd) => self.directory(Arc::new(fd), Some(&dir.id), place, dir.depth + 1),
+            Ok(fd) => self.directory(Arc::new(fd), Some(dir), place, dir.depth + 1),
             Err(err) => self.check.note(Kind::Directory, &place, err.into()),
         }
     }
@@ -174,7 +183,8 @@ impl Walk<'_, '_> {
             return;
         }
         self.report.files += 1;
-        let item = Item { dir: Arc::clone(&dir.fd), name: entry.name.clone(), place, stat };
+        let (dir, zone) = (Arc::clone(&dir.fd), dir.zone);
+        let item = Item { dir, name: entry.name.clone(), place, stat, zone };
         // The readers outlive the walk.
         let _ = self.files.send(item);
     }
