@@ -96,22 +96,14 @@ fn volume_of_a_service() -> (Volume, Service) {
     (volume, service)
 }
 
-/// A user with an access key, who may use the volume's key.
-fn user(volume: &Volume) -> NewAccessKey {
+/// A user with an access key, who may do what `statements` of a policy say.
+fn user(volume: &Volume, statements: &serde_json::Value) -> NewAccessKey {
     let passphrase = fs::read_to_string(volume.passphrase_file()).unwrap();
     let secret = Unlock::Passphrase(SecretBytes::from(passphrase.trim_end().to_owned()));
     let kms = Kms::open(&*volume.keystore(), &secret, Options::default()).unwrap();
     let name = "user/mounter".parse().unwrap();
     kms.create_principal(&Call::operator(), &name).unwrap();
-    let document = json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Action": ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"],
-            "Resource": "*",
-            "Condition": { "StringEquals": { "kms:ViaService": "kmsfs" } },
-        }],
-    });
+    let document = json!({ "Version": "2012-10-17", "Statement": statements });
     kms.put_identity_policy(&Call::operator(), &name, "mounts", &document.to_string()).unwrap();
     kms.create_access_key(&Call::operator(), &name).unwrap()
 }
@@ -191,7 +183,15 @@ fn a_mount_reaches_its_service_over_tls() {
     let mut volume = Volume::bare();
     volume.keystore_create();
     ok(volume.kmsfs("key").args(["create", "--alias", KEY]));
-    let user = user(&volume);
+    let user = user(
+        &volume,
+        &json!({
+            "Effect": "Allow",
+            "Action": ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"],
+            "Resource": "*",
+            "Condition": { "StringEquals": { "kms:ViaService": "kmsfs" } },
+        }),
+    );
     let tls = volume.home().join("tls");
     ok(volume.kmsfs("kms").args(["init-tls"]).arg(&tls));
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
@@ -223,6 +223,54 @@ fn a_mount_reaches_its_service_over_tls() {
     let refused = volume.refused_mount(untrusting.env_remove("AWS_CA_BUNDLE"));
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(message.contains("does not answer") && message.contains("certificate"), "{message}");
+}
+
+#[test]
+fn a_policy_tells_zones_apart_by_their_names() {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    for alias in [KEY, "alias/zones"] {
+        ok(volume.kmsfs("key").args(["create", "--alias", alias]));
+    }
+    let data_keys = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"];
+    let allow = |actions: &[&str], condition: serde_json::Value| json!({ "Effect": "Allow", "Action": actions, "Resource": "*", "Condition": condition });
+    let statements = json!([
+        allow(&["kms:DescribeKey"], json!({})),
+        allow(&data_keys, json!({ "Null": { "kms:EncryptionContext:kmsfs:zone": true } })),
+        allow(&data_keys, json!({ "StringEquals": { "kms:EncryptionContext:kmsfs:zone": "finance" } })),
+    ]);
+    let user = user(&volume, &statements);
+    let service = Service::start(&volume, "127.0.0.1:0", &[]);
+    let url = format!("http://{}", service.address);
+    let with = |command: &mut Command| {
+        let secret = std::str::from_utf8(user.secret.expose()).unwrap();
+        command.env("AWS_ACCESS_KEY_ID", &user.id).env("AWS_SECRET_ACCESS_KEY", secret);
+        command.env("AWS_REGION", "local");
+    };
+    let mut init = volume.kmsfs("init");
+    with(init.args(["--kms", &url, "--key", KEY, "--wrap", "direct"]).arg(volume.lower()));
+    ok(&mut init);
+    volume.option("--kms").option(&url);
+    let mut mount = volume.mount_command();
+    with(&mut mount);
+    volume.mount_with(&mut mount);
+    for dir in ["finance", "other"] {
+        fs::create_dir(volume.path(dir)).unwrap();
+        fs::write(volume.path(dir).join("file"), dir).unwrap();
+    }
+    let set = |dir: &str| {
+        volume.kmsfs("zone").arg("set").arg(volume.path(dir)).args(["--key", "alias/zones"]).output()
+    };
+    let refused = set("other").unwrap();
+    assert_eq!(refused.status.code(), Some(9), "{}", String::from_utf8_lossy(&refused.stderr));
+    let done = set("finance").unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let list = ok(volume.kmsfs("zone").args(["list", "--json"]).arg(volume.mnt()));
+    assert!(list.contains("\"finance\"") && !list.contains("\"other\""), "{list}");
+    for dir in ["finance", "other"] {
+        assert_eq!(fs::read_to_string(volume.path(dir).join("file")).unwrap(), dir);
+        fs::write(volume.path(dir).join("new"), dir).unwrap();
+    }
 }
 
 #[test]
