@@ -22,7 +22,7 @@ pub trait SecretStore: Send + Sync {
     /// Makes `count` secrets for those who may use `cmk` in `context`; 1 to [`crate::kms::SECRETS_MAX`]. They are durable.
     ///
     /// # Errors
-    /// As [`KeyProvider::generate`](super::KeyProvider::generate).
+    /// As [`KeyProvider::generate`].
     fn create(&self, cmk: &str, count: usize, context: &Context<'_>) -> Result<Vec<(SecretId, Key)>, Error>;
 
     /// A secret that was made in the same context.

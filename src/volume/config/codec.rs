@@ -78,7 +78,7 @@ struct Newer {
 /// Reads the text of a config.
 ///
 /// # Errors
-/// As [`Config::read`].
+/// As [`Config::read`](super::Config::read).
 pub fn decode(text: &[u8]) -> Result<Unverified> {
     if text.len() > CONFIG_MAX {
         return Err(Error::corrupt(CONFIG, format_args!("longer than {CONFIG_MAX} bytes")));
@@ -139,7 +139,7 @@ fn unknown(what: std::fmt::Arguments<'_>) -> Error {
     Error::Volume(format!("{CONFIG}: this volume needs {what}, which kmsfs {version} does not know"))
 }
 
-/// The text of a config, its MAC made with the key that [`config_key`] gives.
+/// The text of a config, its MAC made with the key that [`config_key`](super::super::keys::config_key) gives.
 pub(super) fn encode(settings: &Settings, key: &Key) -> String {
     let cmk = |cmk: &CmkPlace| JsonCmk { kms: cmk.kms.clone(), cmk: cmk.arn.clone(), cmk_id: hex(&cmk.id) };
     let zone = |zone: &ZoneSettings| JsonZone {
