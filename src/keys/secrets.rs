@@ -28,7 +28,7 @@ pub trait SecretStore: Send + Sync {
     /// A secret that was made in the same context.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if it was destroyed; as [`KeyProvider::unwrap_key`](super::KeyProvider::unwrap_key).
+    /// [`ErrorKind::NotFound`] if it was destroyed; as [`KeyProvider::unwrap_key`].
     fn get(&self, id: SecretId, context: &Context<'_>) -> Result<Key, Error>;
 
     /// Lets those who may use `cmk` have a secret, too.
