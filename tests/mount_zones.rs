@@ -229,6 +229,7 @@ fn a_zone_that_the_config_lost_is_damage_and_a_file_in_anothers_place_is_not() {
 fn a_key_that_cannot_serve_begins_no_zone() {
     let volume = volume();
     ok(volume.kmsfs("key").args(["disable", "alias/finance"]));
+    std::thread::sleep(PROMISE); // the mount is another process, and hears of it within a second
     for key in ["alias/finance", "alias/nobody"] {
         let refused =
             volume.kmsfs("zone").arg("set").arg(volume.path("finance")).args(["--key", key]).output();
@@ -237,4 +238,19 @@ fn a_key_that_cannot_serve_begins_no_zone() {
     }
     assert!(ok(volume.kmsfs("zone").arg("list").arg(volume.mnt())).contains("no zones"));
     assert_eq!(zone_of(&volume, "finance/f"), Value::Null);
+}
+
+#[test]
+fn a_check_goes_on_past_files_whose_key_may_not_be_used() {
+    let mut volume = volume();
+    set(&volume, "finance", "alias/finance");
+    volume.unmount();
+    ok(volume.kmsfs("key").args(["disable", "alias/finance"]));
+    let checked = volume.check();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(9), "{said}");
+    assert!(said.contains("locked /finance/f") && said.contains("locked /finance/deep/f"), "{said}");
+    assert!(said.contains("195.3 KiB in 4 files") && !said.contains("other/f"), "{said}");
+    ok(volume.kmsfs("key").args(["enable", "alias/finance"]));
+    assert!(volume.check().status.success());
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, show};
 use crate::volume::{
     Options, Volume,
-    check::{self, Observer, Problem, Report, Target},
+    check::{self, Kind, Observer, Problem, Report, Target},
     lower::SystemLower,
 };
 
@@ -66,9 +66,16 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     } else {
         print(&report)?;
     }
-    match report.problems.len() as u64 {
-        0 => Ok(()),
-        n => Err(damaged(&args.lower, &show::count(n, "problem", "problems"))),
+    let locked = report.problems.iter().filter(|problem| problem.kind == Kind::Locked).count() as u64;
+    match (report.problems.len() as u64 - locked, locked) {
+        (0, 0) => Ok(()),
+        (0, n) => {
+            let count = show::count(n, "file is", "files are");
+            let message = format!("{}: {count} under a key that may not be used", args.lower.display());
+            Err(Failure::new(Exit::KeyUnusable, message)
+                .hint("Nothing is known of their content; all else was verified."))
+        }
+        (n, _) => Err(damaged(&args.lower, &show::count(n, "problem", "problems"))),
     }
 }
 

@@ -17,7 +17,7 @@ use super::keys::VolumeKeys;
 use super::lower::{Fd, Lower};
 use super::store::FileStore;
 use super::{Error, Result, Volume};
-use crate::keys::ZoneId;
+use crate::keys::{ErrorKind, ZoneId};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ pub enum Kind {
     Attribute,
     /// The lower filesystem did not let it be read.
     Unreadable,
+    /// A zone's key may not be used now: nothing is known of the content.
+    Locked,
 }
 
 impl Kind {
@@ -81,6 +83,7 @@ impl Kind {
             Kind::Symlink => "symlink",
             Kind::Attribute => "attribute",
             Kind::Unreadable => "unreadable",
+            Kind::Locked => "locked",
         }
     }
 }
@@ -142,7 +145,7 @@ pub fn measure(lower: &dyn Lower, root: &Fd) -> Extent {
 /// Verifies everything, with `readers` threads for the contents of files.
 ///
 /// # Errors
-/// A key error. Everything else is in the report.
+/// A KMS that does not answer. Everything else is in the report.
 pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Result<Report> {
     let check = Check {
         target,
@@ -209,13 +212,15 @@ impl Check<'_> {
         self.problems.lock().push(problem);
     }
 
-    /// Notes an error about `place`: as damage of `kind`, as unreadable, or as the end of the check.
+    /// Notes an error about `place`: as damage of `kind`, as unreadable, as locked, or as the end of the check. A KMS that
+    /// says no to one key may say yes to the next; one that does not answer would be waited for again and again.
     fn note(&self, kind: Kind, place: &tree::Place, error: Error) {
         match error {
             Error::Corrupt { why, .. } => self.problem(kind, place, why),
             Error::Os(err) => self.problem(Kind::Unreadable, place, err.to_string()),
-            Error::Key(err) if err.kind() == crate::keys::ErrorKind::Invalid => {
-                self.problem(kind, place, err.to_string());
+            Error::Key(err) if err.kind() == ErrorKind::Invalid => self.problem(kind, place, err.to_string()),
+            Error::Key(err) if err.kind() != ErrorKind::Unavailable => {
+                self.problem(Kind::Locked, place, err.to_string());
             }
             fatal @ (Error::Key(_) | Error::InUse { .. } | Error::Volume(_)) => {
                 self.stop.store(true, Ordering::Relaxed);
