@@ -72,6 +72,14 @@ impl Refused {
     }
 }
 
+/// The text of a request, which may hold a key: wiped when dropped, and not copied to grow.
+fn document(body: &serde_json::Value) -> Zeroizing<Vec<u8>> {
+    const ROOM: usize = 16 << 10;
+    let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
+    serde_json::to_writer(&mut *text, body).expect("a JSON value can be written");
+    text
+}
+
 impl Client {
     /// A client of the service at `place`. Nothing is sent yet.
     ///
@@ -144,7 +152,7 @@ impl Client {
         body: &serde_json::Value,
         deadline: Instant,
     ) -> Result<Zeroizing<Vec<u8>>, Refused> {
-        let body = serde_json::to_vec(body).expect("a JSON value can be written");
+        let body = document(body);
         let authority = self.place.endpoint().map_or_else(|| "localhost".to_owned(), |to| to.authority());
         let mut headers = vec![
             ("host", authority.as_str()),

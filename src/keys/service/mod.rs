@@ -36,7 +36,7 @@ use changes::Changes;
 use client::{Client, PATIENCE};
 use serde_json::json;
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A KMS service.
 pub struct ServiceProvider {
@@ -84,11 +84,14 @@ impl KeyProvider for ServiceProvider {
 
     fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
         let plaintext = Zeroizing::new(STANDARD.encode(key.expose()));
-        let body = json!({
+        let mut body = json!({
             "KeyId": cmk, "Plaintext": *plaintext, "EncryptionContext": encryption_context(context),
         });
-        let answer = self.client.call("TrentService.Encrypt", &body)?;
-        self.wrapped(&parse(&answer)?)
+        let answer = self.client.call("TrentService.Encrypt", &body);
+        if let Some(serde_json::Value::String(plaintext)) = body.get_mut("Plaintext") {
+            plaintext.zeroize();
+        }
+        self.wrapped(&parse(&answer?)?)
     }
 
     fn unwrap_key(&self, cmk: &str, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
