@@ -51,7 +51,8 @@ pub struct Args {
     /// serves many files (zone-key) [default: zone-key where the KMS is behind a network, else direct]
     #[arg(long, value_name = "MODE", value_parser = str::parse::<WrapMode>)]
     wrap: Option<WrapMode>,
-    /// Keep a secret for each file in the KMS's keystore, so that `kmsfs shred` can end every copy of it; with local: or a
+    /// Mix a secret of each file's own, kept in the KMS's keystore, into its wrapped key: once that is destroyed, no copy of
+    /// the file opens. The service's operation Kmsfs.DestroySecrets does; a command is still to come. With local: or a
     /// kmsfs service only
     #[arg(long)]
     shreddable: bool,

@@ -77,8 +77,7 @@ struct SetArgs {
     /// new volume]
     #[arg(long, value_name = "MODE", value_parser = str::parse::<WrapMode>)]
     wrap: Option<WrapMode>,
-    /// Keep a secret for each new file in the KMS's keystore, so that every copy of it can be ended; with local: or a kmsfs
-    /// service only
+    /// Mix a secret of each new file's own, kept in the KMS's keystore, into its wrapped key; see `kmsfs init`
     #[arg(long)]
     shreddable: bool,
 }
