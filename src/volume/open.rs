@@ -7,7 +7,7 @@ use super::config::{CONFIG, CmkPlace, Config, Settings};
 use super::dirrec::{RECORD, Record};
 use super::journal::{Journal, Opened, State};
 use super::keys::{VolumeKeys, journal_key};
-use super::lower::{Fd, Lower, SystemLower, open_root};
+use super::lower::{Fd, Lower, SystemLower, Timespec, open_root};
 use super::names::LOST_FOUND;
 use super::recover::{Recovery, RecoveryReport};
 use super::replay::{ReplayReport, replay};
@@ -268,8 +268,9 @@ fn open_journal(
         return Ok((journal, None));
     }
     log::warn!("the volume was not closed: bringing its journal into place");
+    let mounted = Timespec::now();
     let replay = replay(&**lower, root, records)?;
-    let files = Recovery { lower: &**lower, root, keys, keyring, began: previous.began }.run()?;
+    let files = Recovery { lower: &**lower, root, keys, keyring, mounted, began: previous.began }.run()?;
     let segments = journal.rotate();
     journal.retire(&segments)?;
     journal.recycle(segments)?;

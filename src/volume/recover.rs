@@ -64,6 +64,8 @@ pub struct Recovery<'a> {
     pub keys: &'a VolumeKeys,
     /// The data keys.
     pub keyring: &'a Keyring,
+    /// When this mount began, before anything was replayed.
+    pub mounted: Timespec,
     /// When the dead session began.
     pub began: Timespec,
 }
@@ -91,7 +93,10 @@ impl Recovery<'_> {
             report.skip(path, e);
             Ok(())
         })?;
-        let end = touched.iter().map(|(_, ctime)| ctime.sec).max().unwrap_or(0);
+        // A replay before has given its files the time of this mount, which may be long after the session's end.
+        let replayed = self.mounted.sec - SLACK;
+        let before = touched.iter().map(|(_, ctime)| ctime.sec).filter(|sec| *sec < replayed);
+        let end = before.max().unwrap_or(replayed);
         for (path, ctime) in touched {
             report.looked_at += 1;
             self.file(&path, ctime.sec >= end - UNWRITTEN, &mut report)?;

@@ -3,7 +3,7 @@
 use super::file::File;
 use super::journal::{Journal, Opened};
 use super::keys::VolumeKeys;
-use super::lower::{Fd, Lower, SystemLower, open_root};
+use super::lower::{Fd, Lower, SystemLower, Timespec, open_root};
 use super::recover::{Recovery, RecoveryReport};
 use super::replay::replay;
 use super::store::FileStore;
@@ -177,7 +177,8 @@ impl Scratch {
         let mut recovered = None;
         if previous.mounted {
             let (lower, root, keys) = (&*lower, &root, &VolumeKeys::new(&journal_key(), [9; 16]));
-            let recovery = Recovery { lower, root, keys, keyring: &keyring, began: previous.began };
+            let began = previous.began;
+            let recovery = Recovery { lower, root, keys, keyring: &keyring, mounted: Timespec::now(), began };
             recovered = Some(recovery.run()?);
             let segments = journal.rotate();
             journal.retire(&segments)?;
