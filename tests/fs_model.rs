@@ -83,7 +83,7 @@ impl Kernel {
     fn open(&mut self, route: &Route) -> Result<(Ino, Handle), Error> {
         let attr = self.find(route)?;
         match kind(&attr) {
-            libc::S_IFREG => Ok((attr.ino, self.fs.open(&caller(), attr.ino, libc::O_RDWR, false)?)),
+            libc::S_IFREG => Ok((attr.ino, self.fs.open(attr.ino)?)),
             libc::S_IFDIR => refused(libc::EISDIR),
             libc::S_IFLNK => refused(libc::ELOOP),
             _ => refused(libc::ENXIO),

@@ -192,7 +192,7 @@ fn a_removed_file_keeps_its_number_attributes_and_xattrs_until_forgotten() {
     assert_eq!(fs.getattr(ino, None).unwrap().nlink, 0);
     assert_eq!(fs.getxattr(ino, n("user.a")).unwrap(), b"1");
     fs.setattr(&me(), ino, None, &SetAttr { mode: Some(0o600), ..nothing() }).unwrap();
-    let handle = fs.open(&me(), ino, libc::O_RDWR, false).unwrap();
+    let handle = fs.open(ino).unwrap();
     fs.write(&me(), handle, 0, b"still here", false).unwrap();
     for i in 0..100 {
         assert_ne!(touch(&fs, ROOT, &format!("other {i}")), ino);
@@ -225,7 +225,7 @@ fn a_hard_link_outlives_the_name_it_was_found_by() {
     assert_eq!(fs.link(ino, ROOT, n("b")).unwrap().ino, ino);
     fs.unlink(ROOT, n("a")).unwrap();
     assert_eq!(fs.getattr(ino, None).unwrap().nlink, 1);
-    let handle = fs.open(&me(), ino, libc::O_RDWR, false).unwrap();
+    let handle = fs.open(ino).unwrap();
     fs.write(&me(), handle, 0, b"x", false).unwrap();
     fs.release(handle);
     // The name the kernel never looked up.
@@ -432,7 +432,7 @@ fn permission_bits_of_lower_files_never_stop_the_daemon() {
     drop(fs);
     let fs = scratch.open();
     let ino = fs.lookup(ROOT, n("f")).unwrap().ino;
-    let handle = fs.open(&me(), ino, libc::O_RDONLY, false).unwrap();
+    let handle = fs.open(ino).unwrap();
     let mut out = Vec::new();
     fs.read(handle, 0, 100, &mut out).unwrap();
     assert_eq!(out, b"secret");

@@ -15,7 +15,7 @@ use common::{
     tools::{bytes, errno, ok, same_bytes},
     volume::Volume,
 };
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 /// Around a block, around the first page of tag entries (96 blocks), and past the second (96 + 128 blocks).
 const SIZES: [usize; 14] =
@@ -247,6 +247,24 @@ fn truncating_on_open_empties_the_file_and_exclusive_creation_refuses_it() {
     assert_eq!(fs::read(&path).unwrap(), b"");
     let exclusive = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     assert_eq!(errno(exclusive), rustix::io::Errno::EXIST.raw_os_error());
+}
+
+/// Also with `O_TRUNC`, which must not empty the program before the kernel refuses it.
+#[test]
+fn a_running_program_cannot_be_written_or_emptied() {
+    let volume = Volume::mounted();
+    let path = volume.path("program");
+    fs::copy("/bin/sleep", &path).unwrap();
+    let mut running = std::process::Command::new(&path).arg("60").spawn().unwrap();
+    let truncating = [OFlags::WRONLY | OFlags::TRUNC, OFlags::RDONLY | OFlags::TRUNC];
+    for flags in [OFlags::WRONLY, OFlags::RDWR].into_iter().chain(truncating) {
+        let refused = rustix::fs::open(&path, flags, Mode::empty());
+        assert_eq!(refused.unwrap_err(), rustix::io::Errno::TXTBSY, "{flags:?}");
+        assert!(same_bytes(&path, Path::new("/bin/sleep")), "{flags:?}");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    fs::write(&path, b"changed").unwrap();
 }
 
 #[test]

@@ -44,8 +44,13 @@ impl Filesystem {
             Ok((attr, open)) => Ok((attr, self.handles.add_file(open))),
             Err(e) if e.errno() == libc::EEXIST && flags & libc::O_EXCL == 0 => {
                 let ino = self.lookup(parent, name)?.ino;
-                let opened = self.open(caller, ino, flags, false);
-                let found = opened.and_then(|handle| Ok((self.getattr(ino, Some(handle))?, handle)));
+                let found = self.open(ino).and_then(|handle| {
+                    // The kernel takes the file for a new one and does not cut it itself.
+                    if flags & libc::O_TRUNC != 0 {
+                        self.handles.file(handle)?.file().set_len(0)?;
+                    }
+                    Ok((self.getattr(ino, Some(handle))?, handle))
+                });
                 found.inspect_err(|_| self.forget(ino, 1))
             }
             Err(e) => Err(e),

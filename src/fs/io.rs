@@ -7,7 +7,7 @@ use super::dirfd::Place;
 use super::errno::{Error, Result};
 use super::handle::OpenFile;
 use super::inode::Inode;
-use super::types::{Caller, Handle, Ino, SetTime};
+use super::types::{Caller, Handle, Ino};
 use crate::volume::file::File;
 use crate::volume::lower::Fd;
 use std::ffi::OsStr;
@@ -18,12 +18,11 @@ use std::sync::Arc;
 const COPY_STEP: usize = 1 << 20;
 
 impl Filesystem {
-    /// Opens a regular file; of `flags` only `O_TRUNC` matters, access was checked by the kernel.
-    /// `kill_suidgid`: with `O_TRUNC`, clear suid and sgid (`FUSE_OPEN_KILL_SUIDGID`).
+    /// Opens a regular file; access was checked by the kernel, which also cuts a file opened with `O_TRUNC`.
     ///
     /// # Errors
     /// `ENOKEY` where the KMS gives no key, `EIO` where the lower file is not what kmsfs wrote.
-    pub fn open(&self, _caller: &Caller, ino: Ino, flags: i32, kill_suidgid: bool) -> Result<Handle> {
+    pub fn open(&self, ino: Ino) -> Result<Handle> {
         let inode = self.inode(ino)?;
         match inode.kind {
             libc::S_IFREG => {}
@@ -32,13 +31,6 @@ impl Filesystem {
             _ => return Err(Error::Refused(libc::ENXIO)),
         }
         let open = self.open_file(&inode)?;
-        if flags & libc::O_TRUNC != 0 {
-            open.file().set_len(0)?;
-            if kill_suidgid {
-                self.clear_suidgid(&inode)?;
-            }
-            self.set_times(&inode, SetTime::Omit, SetTime::Now)?;
-        }
         Ok(self.handles.add_file(open))
     }
 

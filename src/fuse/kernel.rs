@@ -17,7 +17,8 @@ const READ_AHEAD_KIB: u32 = 2048;
 /// serve them: SETXATTR_EXT, OVER_IO_URING, ALLOW_IDMAP, CREATE_SUPP_GROUP. Not wanted, since locks are best
 /// left to the kernel when no other machine shares them: POSIX_LOCKS, FLOCK_LOCKS. Not wanted, since it makes
 /// the kernel the owner of sizes and times: WRITEBACK_CACHE. Not wanted, since every change passes through the
-/// kernel: AUTO_INVAL_DATA.
+/// kernel: AUTO_INVAL_DATA. Not wanted, since with it opening a running program with O_TRUNC cuts the program
+/// before it is refused with ETXTBSY: ATOMIC_O_TRUNC.
 const WANTED: &[InitFlags] = &[
     // Several reads of a file, and several lookups in a directory, at once.
     InitFlags::FUSE_ASYNC_READ,
@@ -26,8 +27,7 @@ const WANTED: &[InitFlags] = &[
     // Requests of MAX_WRITE bytes.
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_MAX_PAGES,
-    // Fewer requests: truncation with the open, attributes with the listing, targets of links kept.
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    // Fewer requests: attributes with the listing, targets of links kept.
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_CACHE_SYMLINKS,

@@ -164,10 +164,8 @@ impl fuser::Filesystem for Adapter {
         self.serve_entry("link", ino, reply, |fs| fs.link(ino.0, parent.0, name));
     }
 
-    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let kill = flags.0 & libc::O_TRUNC != 0 && may_not_keep_suid(request);
-        let caller = convert::caller(request);
-        let work = |fs: &Filesystem| fs.open(&caller, ino.0, flags.0, kill);
+    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let work = |fs: &Filesystem| fs.open(ino.0);
         self.serve("open", ino, reply, work, |reply, handle| {
             self.guard.activity.opened();
             reply.opened(FileHandle(handle), self.open_flags(flags.0));
