@@ -26,7 +26,8 @@ mod story;
 use changes::Role;
 use kmsfs::fs::{Error, Filesystem, ROOT};
 use kmsfs::volume::Durability;
-use kmsfs::volume::check::{self, Observer, Problem, Target};
+use kmsfs::volume::check;
+use kmsfs::volume::survey::{Observer, Problem, Survey};
 use memory::open_volume;
 use power::{Class, Disk, Random, killed, power_cuts};
 use rebuild::Survivors;
@@ -43,7 +44,7 @@ const STATES: usize = 800;
 struct Silent;
 
 impl Observer for Silent {
-    fn verified(&self, _: u64) {}
+    fn advanced(&self, _: u64) {}
     fn found(&self, _: &Problem) {}
 }
 
@@ -85,7 +86,7 @@ fn read_all(fs: &Filesystem) -> Result<Tree, String> {
 fn survey(dir: &Path, aged: HashSet<(u64, u64)>) -> Result<Tree, String> {
     let lower = Arc::new(Recorder::aging(aged));
     let volume = open_volume(dir, lower, Durability::Power).map_err(|e| e.to_string())?;
-    let report = check::run(&Target::of(&volume), 1, &Silent).map_err(|e| e.to_string())?;
+    let report = check::run(&Survey::of(&volume), 1, &Silent).map_err(|e| e.to_string())?;
     let store = volume.store.clone();
     let fs = open_filesystem(volume).map_err(|e| e.to_string());
     let tree = fs.and_then(|fs| read_all(&fs));

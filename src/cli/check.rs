@@ -1,25 +1,19 @@
 //! `kmsfs check`: reads and verifies everything in a volume, without a mount.
 
 use std::{
-    io::{IsTerminal, stderr},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
-    time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, show};
+use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, show, survey};
 use crate::volume::{
     Options, Volume,
-    check::{self, Kind, Observer, Problem, Report, Target},
+    check::{self, Report},
     lower::SystemLower,
+    survey::{Kind, Survey, measure},
 };
-
-/// More readers than this are no faster: the lower filesystem is.
-const READERS_MAX: usize = 8;
 
 /// Arguments of `kmsfs check`.
 #[derive(Debug, clap::Args)]
@@ -80,18 +74,9 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 }
 
 fn check(volume: &Volume) -> Result<Report, Failure> {
-    let target = Target::of(volume);
-    let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
-    if !stderr().is_terminal() {
-        return Ok(check::run(&target, readers, &Silent)?);
-    }
-    let progress = Progress::new();
-    progress.0.set_message("looking around");
-    let extent = check::measure(&*volume.lower, &volume.root);
-    progress.begin(extent.bytes);
-    let report = check::run(&target, readers, &progress);
-    progress.0.finish_and_clear();
-    Ok(report?)
+    let target = Survey::of(volume);
+    let extent = || measure(&*volume.lower, &volume.root, 0);
+    Ok(survey::watched(extent, |observer| check::run(&target, survey::readers(), observer))?)
 }
 
 fn damaged(lower: &Path, count: &str) -> Failure {
@@ -99,67 +84,8 @@ fn damaged(lower: &Path, count: &str) -> Failure {
         .hint("Restore the named files from a backup, through a mount.")
 }
 
-/// Where nobody watches.
-struct Silent;
-
-impl Observer for Silent {
-    fn verified(&self, _bytes: u64) {}
-    fn found(&self, _problem: &Problem) {}
-}
-
-/// A bar with the time that is left, on standard error.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new() -> Progress {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::default_spinner());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Progress(bar)
-    }
-
-    fn begin(&self, bytes: u64) {
-        self.0.set_length(bytes);
-        self.0.set_message("");
-        let style =
-            "{bar:30} {percent:>3} %  {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            self.0.set_style(style);
-        }
-    }
-}
-
-impl Observer for Progress {
-    fn verified(&self, bytes: u64) {
-        self.0.inc(bytes);
-    }
-
-    fn found(&self, problem: &Problem) {
-        self.0.suspend(|| output::note(format_args!("{}", describe(problem))));
-    }
-}
-
-/// "file /a/b: 1 block does not authenticate: 7 (lower: x/y)".
-fn describe(problem: &Problem) -> String {
-    let lower = output::printable(&problem.lower.display().to_string());
-    let what = output::printable(&problem.what);
-    match &problem.path {
-        Some(path) => {
-            let path = output::printable(&path.display().to_string());
-            format!("{} {path}: {what} (lower: {lower})", problem.kind.word())
-        }
-        None => format!("{} lower {lower}: {what}", problem.kind.word()),
-    }
-}
-
 fn print(report: &Report) -> Result<(), Failure> {
-    for problem in &report.problems {
-        output::line(format_args!("{}", describe(problem)))?;
-    }
-    for foreign in &report.foreign {
-        let lower = output::printable(&foreign.lower.display().to_string());
-        output::line(format_args!("foreign lower {lower}: not made by kmsfs"))?;
-    }
+    survey::print_findings(&report.problems, &report.foreign)?;
     if !report.foreign.is_empty() {
         output::note(format_args!(
             "Foreign entries are hidden in the mount and do no harm, but a directory that holds one cannot be removed \
@@ -189,27 +115,8 @@ fn print(report: &Report) -> Result<(), Failure> {
 }
 
 fn report_json(lower: &Path, volume: &Volume, report: &Report, recovered: bool) -> Value {
-    let problems: Vec<_> = report
-        .problems
-        .iter()
-        .map(|problem| {
-            json!({
-                "kind": problem.kind.word(), "what": problem.what,
-                "path": problem.path.as_ref().map(|path| path.display().to_string()),
-                "lower": problem.lower.display().to_string(),
-            })
-        })
-        .collect();
-    let foreign: Vec<_> = report
-        .foreign
-        .iter()
-        .map(|foreign| {
-            json!({
-                "directory": foreign.directory.as_ref().map(|path| path.display().to_string()),
-                "lower": foreign.lower.display().to_string(),
-            })
-        })
-        .collect();
+    let problems = survey::problems_json(&report.problems);
+    let foreign = survey::foreign_json(&report.foreign);
     json!({
         "lower": lower, "volume": show::hex(volume.config.volume_id()), "clean": problems.is_empty(),
         "directories": report.directories, "files": report.files, "symlinks": report.symlinks,

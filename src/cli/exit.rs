@@ -42,9 +42,9 @@ pub enum Exit {
     Busy = 12,
     /// The kernel or fusermount3 refused to mount or unmount.
     MountFailed = 13,
-    /// `kmsfs check` or `kmsfs kms audit --verify` found damage.
+    /// `kmsfs check`, `kmsfs export` or `kmsfs kms audit --verify` found damage.
     Damaged = 14,
-    /// The directory for a new volume is a volume already, or holds something else.
+    /// The directory for a new volume or an export is a volume already, or holds something else.
     NotEmpty = 15,
 }
 
@@ -64,8 +64,8 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Unavailable, "the KMS does not answer"),
     (Exit::Busy, "already mounted or locked, or the mount point is in use or not empty"),
     (Exit::MountFailed, "the kernel or fusermount3 refused to mount or unmount"),
-    (Exit::Damaged, "check or audit --verify found damage"),
-    (Exit::NotEmpty, "the directory for a new volume is a volume already, or not empty"),
+    (Exit::Damaged, "check, export or audit --verify found damage"),
+    (Exit::NotEmpty, "the directory for a new volume or an export is a volume already, or not empty"),
 ];
 
 /// Why a command failed: what happened to which file or key, and what to do next.

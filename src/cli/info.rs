@@ -15,11 +15,11 @@ use crate::{
     keys::{Envelope, NO_ZONE, WrapMode},
     kms::KeyId,
     volume::{
-        check::measure,
         config::{self, CONFIG, Config, Unverified},
         geometry::{HEADER_LEN, plain_len},
         header::{self, Header},
         lower::{SystemLower, open_root},
+        survey::measure,
     },
 };
 
@@ -133,7 +133,7 @@ fn of_volume(place: &Place, json: bool) -> Result<(), Failure> {
     let root = open_root(&place.volume).map_err(|err| Failure::io("open", &place.volume, &err))?;
     let config = Config::read(&SystemLower, &root)
         .map_err(|err| Failure::from(err).context(place.volume.display()))?;
-    let (claimed, extent) = (config.claimed(), measure(&SystemLower, &root));
+    let (claimed, extent) = (config.claimed(), measure(&SystemLower, &root, 0));
     let zones: Vec<_> = claimed.zones.iter().map(|zone| zone.name.as_str()).collect();
     if json {
         return output::json(&json!({

@@ -29,6 +29,7 @@ pub mod access;
 mod check;
 mod completions;
 pub mod exit;
+mod export;
 mod help;
 mod hsm;
 mod info;
@@ -43,6 +44,7 @@ pub mod provider;
 pub mod secret;
 pub mod show;
 pub mod status;
+mod survey;
 pub mod umount;
 mod zone;
 
@@ -94,6 +96,8 @@ enum Command {
     Info(info::Args),
     /// Read and verify everything in a volume
     Check(check::Args),
+    /// Restore a volume into an ordinary directory, without mounting it
+    Export(export::Args),
     /// Give subtrees of a volume a key of their own
     Zone(zone::Args),
     /// Create, switch, rotate and use keys
@@ -117,6 +121,7 @@ impl Command {
             Command::Status(args) => status::run(args, global),
             Command::Info(args) => info::run(args, global),
             Command::Check(args) => check::run(args, global),
+            Command::Export(args) => export::run(args, global),
             Command::Zone(args) => zone::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),

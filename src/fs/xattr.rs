@@ -75,7 +75,8 @@ impl Filesystem {
     pub fn listxattr(&self, ino: Ino) -> Result<Vec<OsString>> {
         let inode = self.inode(ino)?;
         let lower = self.reach(&inode, |at| self.lower.list_xattr(&at.dir, &at.name))?;
-        let plain = |name: OsString| if is_acl(&name) { Some(name) } else { self.keys.decrypt_xattr(&name) };
+        let plain =
+            |name: OsString| if xattrs::is_acl(&name) { Some(name) } else { self.keys.decrypt_xattr(&name) };
         Ok(lower.into_iter().filter_map(plain).collect())
     }
 
@@ -131,14 +132,10 @@ impl Filesystem {
     }
 }
 
-fn is_acl(name: &OsStr) -> bool {
-    name == "system.posix_acl_access" || name == "system.posix_acl_default"
-}
-
 /// How `name` is kept on `inode`; `elsewhere` is the answer for `user.*` where Linux has none.
 fn kept(inode: &Inode, name: &OsStr, elsewhere: i32) -> Result<Kept> {
     let has = |prefix: &[u8]| name.as_bytes().len() > prefix.len() && name.as_bytes().starts_with(prefix);
-    if is_acl(name) {
+    if xattrs::is_acl(name) {
         Ok(Kept::PassedThrough)
     } else if has(b"user.") {
         let allowed = inode.is_file() || inode.is_dir();

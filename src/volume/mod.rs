@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod dirrec;
 mod error;
+pub mod export;
 pub mod file;
 pub mod geometry;
 pub mod header;
@@ -20,6 +21,7 @@ mod ranges;
 pub mod recover;
 pub mod replay;
 pub mod store;
+pub mod survey;
 pub mod symlink;
 mod tags;
 #[cfg(test)]

@@ -155,6 +155,30 @@ impl FileStore {
         hint: Arc<dyn PathHint>,
         open_lower: &dyn Fn() -> io::Result<Fd>,
     ) -> Result<Arc<File>> {
+        self.open_checked(id, hint, open_lower, true)
+    }
+
+    /// As [`FileStore::open`], but a lower file of another size than the sealed one opens too, at the sealed length: its
+    /// blocks that are there still say for themselves whether they are whole. To be read only.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn salvage(
+        &self,
+        id: FileKeyId,
+        hint: Arc<dyn PathHint>,
+        open_lower: &dyn Fn() -> io::Result<Fd>,
+    ) -> Result<Arc<File>> {
+        self.open_checked(id, hint, open_lower, false)
+    }
+
+    fn open_checked(
+        &self,
+        id: FileKeyId,
+        hint: Arc<dyn PathHint>,
+        open_lower: &dyn Fn() -> io::Result<Fd>,
+        whole: bool,
+    ) -> Result<Arc<File>> {
         let _opening = self.0.openings[id.1 as usize % OPENINGS].lock();
         if let Some(file) = self.live(id) {
             file.data_key()?;
@@ -174,7 +198,7 @@ impl FileStore {
             return Err(Error::corrupt(named(), why));
         }
         let len = geometry::plain_len(stat.size);
-        if len != Some(header.slot.sealed_len) {
+        if whole && len != Some(header.slot.sealed_len) {
             let found = len.map_or_else(|| "no length a file can have".to_owned(), |l| format!("{l} bytes"));
             let why = format!("sealed at {} bytes, but the lower file holds {found}", header.slot.sealed_len);
             return Err(Error::corrupt(named(), why));

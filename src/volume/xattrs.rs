@@ -102,6 +102,11 @@ fn open(key: &AeadKey, aad: &[u8], name: &OsStr, sealed: &[u8]) -> Result<Vec<u8
     })
 }
 
+/// Whether the attribute `name` is a POSIX ACL, which is kept as it is: the lower kernel acts on it.
+pub fn is_acl(name: &OsStr) -> bool {
+    name == "system.posix_acl_access" || name == "system.posix_acl_default"
+}
+
 /// The namespace in which the attribute `name` lies on the lower filesystem.
 fn lower_namespace(name: &[u8]) -> &'static str {
     let of = |namespace: &&&str| {

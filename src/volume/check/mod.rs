@@ -3,21 +3,15 @@
 //!
 //! Reads through the same code as the mount, so what passes here reads there, and changes nothing. One thread
 //! walks the tree, several read files. Damage never ends a check: it is noted, with the plaintext path as far
-//! as that can be known, and the walk goes on beside it. A key that cannot be had does end it, since then
+//! as that can be known, and the walk goes on beside it. A KMS that does not answer does end it, since then
 //! nothing would be verified.
 
-mod attributes;
 mod content;
-mod foreign;
 mod tree;
 
-pub use foreign::Foreign;
-
-use super::keys::VolumeKeys;
-use super::lower::{Fd, Lower};
-use super::store::FileStore;
-use super::{Error, Result, Volume};
-use crate::keys::{ErrorKind, ZoneId};
+use super::survey::{Foreign, Kind, Observer, Place, Problem, Survey};
+use super::{Error, Result};
+use crate::keys::ZoneId;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -26,80 +20,6 @@ use std::sync::mpsc;
 
 /// Files that may wait for a reader. Each holds its directory open.
 const QUEUE: usize = 64;
-
-/// What a check works on: an opened volume that nobody else uses.
-pub struct Target<'a> {
-    /// The lower filesystem's calls.
-    pub lower: &'a dyn Lower,
-    /// The lower directory.
-    pub root: &'a Fd,
-    /// What opens names, records, link targets and attributes.
-    pub keys: &'a VolumeKeys,
-    /// What opens files.
-    pub store: &'a FileStore,
-}
-
-impl<'a> Target<'a> {
-    /// All of `volume`.
-    pub fn of(volume: &'a Volume) -> Target<'a> {
-        Target { lower: &*volume.lower, root: &volume.root, keys: &volume.keys, store: &volume.store }
-    }
-}
-
-/// Is told how a check goes on, from several threads.
-pub trait Observer: Sync {
-    /// So many more plaintext bytes were verified.
-    fn verified(&self, bytes: u64);
-    /// Something is wrong.
-    fn found(&self, problem: &Problem);
-}
-
-/// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The record of a directory, or the directory itself.
-    Directory,
-    /// The name of an entry of kmsfs's: damaged, or given by somebody else.
-    Name,
-    /// The content of a file.
-    File,
-    /// The target of a symbolic link.
-    Symlink,
-    /// An extended attribute.
-    Attribute,
-    /// The lower filesystem did not let it be read.
-    Unreadable,
-    /// A zone's key may not be used now: nothing is known of the content.
-    Locked,
-}
-
-impl Kind {
-    /// A stable word for scripts.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Directory => "directory",
-            Kind::Name => "name",
-            Kind::File => "file",
-            Kind::Symlink => "symlink",
-            Kind::Attribute => "attribute",
-            Kind::Unreadable => "unreadable",
-            Kind::Locked => "locked",
-        }
-    }
-}
-
-/// Something that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What it is about.
-    pub kind: Kind,
-    /// Its plaintext path below the volume's root; `None` where a name on the way does not decrypt.
-    pub path: Option<PathBuf>,
-    /// Its path below the lower directory.
-    pub lower: PathBuf,
-    /// What does not hold.
-    pub what: String,
-}
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -125,30 +45,13 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// How much there is to verify, by the lower sizes alone.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// Regular files, by their names.
-    pub files: u64,
-    /// Their plaintext bytes.
-    pub bytes: u64,
-}
-
-/// Looks at names and sizes in the lower directory `root` alone; needs no key. What cannot be read counts as
-/// nothing: finding errors is the check's own task.
-pub fn measure(lower: &dyn Lower, root: &Fd) -> Extent {
-    let mut extent = Extent::default();
-    tree::measure(lower, root, 0, &mut extent);
-    extent
-}
-
 /// Verifies everything, with `readers` threads for the contents of files.
 ///
 /// # Errors
 /// A KMS that does not answer. Everything else is in the report.
-pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Result<Report> {
+pub fn run(survey: &Survey<'_>, readers: usize, observer: &dyn Observer) -> Result<Report> {
     let check = Check {
-        target,
+        survey,
         observer,
         problems: Mutex::default(),
         strays: Mutex::default(),
@@ -180,7 +83,7 @@ pub fn run(target: &Target<'_>, readers: usize, observer: &dyn Observer) -> Resu
 
 /// A check under way.
 struct Check<'a> {
-    target: &'a Target<'a>,
+    survey: &'a Survey<'a>,
     observer: &'a dyn Observer,
     problems: Mutex<Vec<Problem>>,
     strays: Mutex<Vec<PathBuf>>,
@@ -198,31 +101,24 @@ impl Check<'_> {
 
     /// Does the config have `zone`?
     fn knows(&self, zone: &ZoneId) -> bool {
-        self.target.store.keyring().zone(zone).is_ok()
+        self.survey.store.keyring().zone(zone).is_ok()
     }
 
     fn verified(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.observer.verified(bytes);
+        self.observer.advanced(bytes);
     }
 
-    fn problem(&self, kind: Kind, place: &tree::Place, what: String) {
-        let problem = Problem { kind, path: place.plain.clone(), lower: place.lower.clone(), what };
+    fn problem(&self, problem: Problem) {
         self.observer.found(&problem);
         self.problems.lock().push(problem);
     }
 
-    /// Notes an error about `place`: as damage of `kind`, as unreadable, as locked, or as the end of the check. A KMS that
-    /// says no to one key may say yes to the next; one that does not answer would be waited for again and again.
-    fn note(&self, kind: Kind, place: &tree::Place, error: Error) {
-        match error {
-            Error::Corrupt { why, .. } => self.problem(kind, place, why),
-            Error::Os(err) => self.problem(Kind::Unreadable, place, err.to_string()),
-            Error::Key(err) if err.kind() == ErrorKind::Invalid => self.problem(kind, place, err.to_string()),
-            Error::Key(err) if err.kind() != ErrorKind::Unavailable => {
-                self.problem(Kind::Locked, place, err.to_string());
-            }
-            fatal @ (Error::Key(_) | Error::InUse { .. } | Error::Volume(_)) => {
+    /// Notes an error about `place`, or ends the check.
+    fn note(&self, kind: Kind, place: &Place, error: Error) {
+        match Problem::of(kind, place, error) {
+            Ok(problem) => self.problem(problem),
+            Err(fatal) => {
                 self.stop.store(true, Ordering::Relaxed);
                 self.fatal.lock().get_or_insert(fatal);
             }

@@ -6,8 +6,10 @@
 //! the handle itself, of whatever type: so is a file reached that has no name left.
 
 pub mod descriptors;
+mod shadow;
 mod system;
 
+pub use shadow::ShadowLower;
 pub use system::{SystemLower, open_root};
 
 use std::ffi::{OsStr, OsString};

@@ -3,7 +3,7 @@
 //! A name that does not decrypt is not enough to tell: a file of ours that somebody renamed or copied has one too,
 //! and that is damage. So the content decides.
 
-use super::Check;
+use super::Survey;
 use crate::volume::dirrec::RECORD;
 use crate::volume::geometry::HEADER_LEN;
 use crate::volume::header::claimed_file_id;
@@ -23,13 +23,13 @@ pub struct Foreign {
     pub lower: PathBuf,
 }
 
-impl Check<'_> {
+impl Survey<'_> {
     /// Whether an entry of `dir` whose name does not decrypt shows nothing of kmsfs in its content either.
     ///
     /// # Errors
     /// Those of the lower filesystem; then it cannot be told.
-    pub(super) fn is_foreign(&self, dir: &Fd, entry: &LowerEntry, stat: &Stat) -> Result<bool> {
-        let lower = self.target.lower;
+    pub(in crate::volume) fn is_foreign(&self, dir: &Fd, entry: &LowerEntry, stat: &Stat) -> Result<bool> {
+        let lower = self.lower;
         if entry.name.as_bytes().starts_with(LONG.as_bytes()) {
             return Ok(false);
         }
@@ -48,7 +48,7 @@ impl Check<'_> {
             };
         }
         if stat.is_symlink() {
-            let target = self.target.keys.open_target(&lower.readlink(dir, &entry.name)?);
+            let target = self.keys.open_target(&lower.readlink(dir, &entry.name)?);
             return Ok(matches!(target, Err(Error::Corrupt { .. })));
         }
         // A FIFO, socket or device has no content to tell by.
