@@ -37,10 +37,12 @@ mod init;
 mod key;
 mod keystore;
 mod kms;
+mod live;
 pub mod mount;
 pub mod mount_helper;
 pub mod output;
 pub mod provider;
+mod rewrap;
 pub mod secret;
 pub mod show;
 pub mod status;
@@ -100,6 +102,8 @@ enum Command {
     Export(export::Args),
     /// Give subtrees of a volume a key of their own
     Zone(zone::Args),
+    /// Bring the keys of files under the newest key material, or under another key
+    Rewrap(rewrap::Args),
     /// Create, switch, rotate and use keys
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
@@ -123,6 +127,7 @@ impl Command {
             Command::Check(args) => check::run(args, global),
             Command::Export(args) => export::run(args, global),
             Command::Zone(args) => zone::run(args, global),
+            Command::Rewrap(args) => rewrap::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
             Command::Kms(args) => kms::run(args, global),

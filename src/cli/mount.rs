@@ -15,7 +15,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, Failure, Global, access, output, provider::KmsArgs, secret::UnlockArgs, zone};
+use super::{Exit, Failure, Global, access, live, output, provider::KmsArgs, secret::UnlockArgs};
 use crate::fuse::control::{self, Client, Control, KmsError, Report};
 use crate::fuse::mount::{self, Mounted, Point};
 use crate::fuse::session::{End, Session, Stopper};
@@ -177,7 +177,7 @@ fn announce(request: &Request, session: &Session, volume: &OpenVolume) -> Result
     })?;
     let report = reporter(request, session, volume);
     let filesystem = Arc::clone(&volume.filesystem);
-    let commands = Arc::new(move |line: &str, client: &Client| zone::ask::perform(&filesystem, line, client));
+    let commands = Arc::new(move |line: &str, client: &Client| live::perform(&filesystem, line, client));
     let control = control::make_runtime_directory().and_then(|dir| Control::serve(&dir, report, commands));
     control.map_err(|e| {
         let dir = control::runtime_directory();

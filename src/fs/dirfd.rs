@@ -20,6 +20,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// An open directory whose record was read: all that names in it depend on.
+#[derive(Clone)]
 pub(super) struct Dir {
     pub(super) inode: Arc<Inode>,
     pub(super) fd: Arc<Fd>,

@@ -12,6 +12,8 @@
 //! | `naming` | plaintext names and lower entries |
 //! | `lookup`, `readdir` | finding and listing entries |
 //! | `zones` | zones: subtrees with a CMK of their own, how they begin and end |
+//! | `cmks` | bringing keys under the newest material of their CMK, or under another CMK |
+//! | `rewrap` | wrapping the keys of many files anew, while they are in use |
 //! | `create`, `remove`, `rename` | entries that come, go and move, with the order a crash may cut |
 //! | `attr`, `xattr` | attributes |
 //! | `handle`, `io` | open files and their content |
@@ -19,6 +21,7 @@
 //! | `errno` | from causes to errno |
 
 mod attr;
+mod cmks;
 mod create;
 mod creds;
 mod dirfd;
@@ -31,13 +34,16 @@ mod naming;
 mod readdir;
 mod remove;
 mod rename;
+mod rewrap;
 pub mod types;
 mod xattr;
 mod zones;
 
+pub use cmks::{NewCmk, Rewrapped, Rewrapping};
 pub use errno::{Error, Result};
+pub use rewrap::{Moved, NotMoved, Observer, Progress};
 pub use types::*;
-pub use zones::{Ended, Moved, NewZone, NotMoved};
+pub use zones::{Ended, NewZone};
 
 use crate::volume::config::Config;
 use crate::volume::keys::VolumeKeys;

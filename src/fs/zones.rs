@@ -19,13 +19,12 @@ use super::Filesystem;
 use super::dirfd::{Dir, Place};
 use super::errno::{Error, Result};
 use super::inode::Inode;
-use super::naming::{EntryKind, entry_kind};
+use super::rewrap::{Found, Manner, Moved, Observer, Progress};
 use super::types::ROOT;
 use crate::crypto::random;
-use crate::keys::{NO_ZONE, WrapMode, ZoneId, secret_store};
+use crate::keys::{Envelope, NO_ZONE, WrapMode, ZoneId, secret_store};
 use crate::volume::config::{CmkPlace, Settings, ZONE_NAME_MAX, ZoneSettings};
-use crate::volume::geometry::HEADER_LEN;
-use crate::volume::{self, change_settings, header};
+use crate::volume::{self, change_settings};
 use parking_lot::MutexGuard;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -34,9 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Passes over a tree in which files keep moving.
-const PASSES: usize = 16;
-/// Files that could not be moved are named up to here, and counted from there on.
-const NAMED: usize = 100;
+pub(super) const PASSES: usize = 16;
 
 /// A zone that is to begin.
 #[derive(Debug, Clone, Default)]
@@ -53,28 +50,6 @@ pub struct NewZone {
     pub shreddable: bool,
 }
 
-/// Files that were moved from zone to zone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Files that the present pass, or the last, came upon.
-    pub found: u64,
-    /// Files that were moved.
-    pub moved: u64,
-    /// Files and directories that the last pass could not move.
-    pub failed: u64,
-    /// The first of them.
-    pub failures: Vec<NotMoved>,
-}
-
-/// A file, or a directory with all in it, that could not be moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotMoved {
-    /// Where it lies below the directory.
-    pub path: PathBuf,
-    /// Why.
-    pub why: String,
-}
-
 /// A zone that ended, or did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -84,30 +59,6 @@ pub struct Ended {
     pub removed: Vec<String>,
     /// Whether definitions that nothing may name any more were kept, since files moved while they were looked for.
     pub unsure: bool,
-}
-
-/// Is told how far it is; returns whether to go on.
-pub type Observer<'a> = dyn FnMut(&Moved) -> bool + 'a;
-
-/// What a walk over directories saw.
-#[derive(Default)]
-struct Walked {
-    /// Directories that could not be read.
-    unread: Vec<(PathBuf, Error)>,
-    /// The zones that begin at the others.
-    begun: Vec<(PathBuf, ZoneId)>,
-}
-
-/// Is called for a file with its directory, its lower name there, and its path; returns whether to go on.
-type EachFile<'a> = dyn FnMut(&Dir, &OsStr, &Arc<Inode>, &Path) -> bool + 'a;
-
-impl Moved {
-    fn fail(&mut self, path: &Path, why: &Error) {
-        self.failed += 1;
-        if self.failures.len() < NAMED {
-            self.failures.push(NotMoved { path: path.to_owned(), why: why.to_string() });
-        }
-    }
 }
 
 impl Filesystem {
@@ -174,7 +125,7 @@ impl Filesystem {
                 return Ok(Ended { moved, removed: Vec::new(), unsure: false });
             }
         }
-        let (removed, unsure) = self.remove_unnamed(&mut config, observer)?;
+        let (removed, unsure) = self.remove_unnamed(&mut config, moved.moved, observer)?;
         Ok(Ended { moved, removed, unsure })
     }
 
@@ -183,7 +134,7 @@ impl Filesystem {
     /// # Errors
     /// Those of the lower filesystem. What is below a directory that cannot be read is left out.
     pub fn zone_directories(&self) -> Result<Vec<(PathBuf, ZoneId)>> {
-        Ok(self.each_file(&self.inode(ROOT)?, false, &mut |_, _, _, _| true)?.begun)
+        Ok(self.each_file(&self.inode(ROOT)?, false, &mut |_| true)?.begun)
     }
 
     /// Notes that a file got a name in another place.
@@ -191,7 +142,7 @@ impl Filesystem {
         self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn change_settings(
+    pub(super) fn change_settings(
         &self,
         config: &mut MutexGuard<'_, volume::config::Config>,
         settings: Settings,
@@ -202,7 +153,7 @@ impl Filesystem {
     }
 
     /// The directory at `path`, its record read.
-    fn directory(&self, path: &Path) -> Result<Arc<Inode>> {
+    pub(super) fn directory(&self, path: &Path) -> Result<Arc<Inode>> {
         let mut at = self.inode(ROOT)?;
         for component in path.components() {
             let name = match component {
@@ -272,54 +223,22 @@ impl Filesystem {
         moved: &mut Moved,
         observer: &mut Observer<'_>,
     ) -> Result<()> {
+        let wanted = |dir: &Dir, envelope: &Envelope| {
+            let zone = match (dir.inode.zone(), instead) {
+                (zone, Some((from, to))) if zone == from => to,
+                (zone, _) => zone,
+            };
+            Ok((envelope.zone != zone).then_some(zone))
+        };
         for _ in 0..PASSES {
             let before = moved.moved;
-            *moved = Moved { moved: before, ..Moved::default() };
-            let mut each = |dir: &Dir, name: &OsStr, inode: &Arc<Inode>, path: &Path| {
-                moved.found += 1;
-                match self.move_file(dir, name, inode, instead) {
-                    Ok(true) => moved.moved += 1,
-                    Ok(false) => {}
-                    Err(e) if e.errno() == libc::ENOENT => {}
-                    Err(e) => moved.fail(path, &e),
-                }
-                observer(moved)
-            };
-            let walked = self.each_file(top, true, &mut each)?;
-            for (path, why) in &walked.unread {
-                moved.fail(path, why);
-            }
+            let walk = |each: &mut dyn FnMut(Found) -> bool| self.each_file(top, true, each);
+            *moved = self.rewrap_pass(&walk, &wanted, Manner::default(), before, observer)?;
             if moved.moved == before {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    /// Moves one file, if it still is where it was found and not in its zone. Returns whether it moved.
-    fn move_file(
-        &self,
-        dir: &Dir,
-        name: &OsStr,
-        inode: &Arc<Inode>,
-        instead: Option<(ZoneId, ZoneId)>,
-    ) -> Result<bool> {
-        let wanted = || match (dir.inode.zone(), instead) {
-            (zone, Some((from, to))) if zone == from => to,
-            (zone, _) => zone,
-        };
-        {
-            let _names = dir.inode.names.read();
-            let place = Place { dir: Arc::clone(&dir.fd), name: name.into() };
-            if self.zone_of_file(inode, &place)? == Some(wanted()) {
-                return Ok(false);
-            }
-        }
-        // Not while names are locked. A rename in between is seen below.
-        let open = self.open_file(inode)?;
-        let _names = dir.inode.names.read();
-        let still_there = Arc::ptr_eq(&self.peek(dir, name)?.0, inode);
-        Ok(still_there && open.enter_zone(&wanted())?)
     }
 
     /// The zone that a file's key is wrapped for, as its header claims; `None` if it has no header. Where that is
@@ -328,55 +247,7 @@ impl Filesystem {
         if let Some(file) = self.live(inode) {
             return Ok(Some(file.slot().envelope.zone));
         }
-        let fd = self.open_place(place, libc::O_RDONLY)?;
-        let mut bytes = [0; HEADER_LEN as usize];
-        let len = self.lower.pread(&fd, &mut bytes, 0)?;
-        Ok(header::claimed(&bytes[..len]).map(|header| header.slot.envelope.zone))
-    }
-
-    /// Calls `each` for every regular file below `top`, with no name locked; what it returns tells whether to go on.
-    /// With `one_zone`, not for files in zones that begin below `top`.
-    fn each_file(&self, top: &Arc<Inode>, one_zone: bool, each: &mut EachFile<'_>) -> Result<Walked> {
-        let mut walked = Walked::default();
-        let mut ahead = vec![(Arc::clone(top), PathBuf::new())];
-        while let Some((inode, path)) = ahead.pop() {
-            let listed = self.dir_of(&inode).and_then(|dir| {
-                let _names = inode.names.read();
-                let entries = self.with_owner_access(&dir.fd, || self.lower.read_dir(&dir.fd))?;
-                Ok((dir, entries))
-            });
-            let (dir, entries) = match listed {
-                Ok(listed) => listed,
-                Err(e) => {
-                    walked.unread.push((path, e));
-                    continue;
-                }
-            };
-            if inode.own_zone() != NO_ZONE {
-                walked.begun.push((path.clone(), inode.own_zone()));
-            }
-            if one_zone && !Arc::ptr_eq(&inode, top) && inode.own_zone() != NO_ZONE {
-                continue;
-            }
-            for entry in entries.iter().filter(|entry| entry_kind(&entry.name) == EntryKind::Named) {
-                let Some(name) = self.plain_name(&dir, entry) else { continue };
-                let found = {
-                    let _names = dir.inode.names.read();
-                    self.peek(&dir, &entry.name)
-                };
-                let (found, below) = match found {
-                    Ok((found, _)) => (found, path.join(name)),
-                    Err(e) if e.errno() == libc::ENOENT => continue,
-                    Err(e) => return Err(e),
-                };
-                if found.is_dir() {
-                    ahead.push((found, below));
-                } else if found.is_file() && !each(&dir, &entry.name, &found, &below) {
-                    return Err(Error::Refused(libc::EINTR));
-                }
-            }
-        }
-        Ok(walked)
+        Ok(self.claimed_envelope(place)?.map(|envelope| envelope.zone))
     }
 
     /// Removes the definitions of zones that no record and no header names. Gives their names, and whether that could
@@ -384,6 +255,7 @@ impl Filesystem {
     fn remove_unnamed(
         &self,
         config: &mut MutexGuard<'_, volume::config::Config>,
+        moved: u64,
         observer: &mut Observer<'_>,
     ) -> Result<(Vec<String>, bool)> {
         let settings = config.settings().clone();
@@ -392,17 +264,16 @@ impl Filesystem {
         }
         let moves = self.moves.load(Ordering::Acquire);
         let mut named = HashSet::new();
-        let mut seen = Moved::default();
-        let mut unread = 0;
-        let mut each = |dir: &Dir, name: &OsStr, inode: &Arc<Inode>, _: &Path| {
-            seen.found += 1;
-            let place = Place { dir: Arc::clone(&dir.fd), name: name.into() };
-            match self.zone_of_file(inode, &place) {
-                Ok(zone) => named.extend(zone),
+        let (mut found, mut unread) = (0, 0);
+        let mut each = |file: Found| {
+            found += 1;
+            let place = Place { dir: Arc::clone(&file.dir.fd), name: file.entry.name.into() };
+            match self.claimed_envelope(&place) {
+                Ok(envelope) => named.extend(envelope.map(|envelope| envelope.zone)),
                 Err(e) if e.errno() == libc::ENOENT => {}
                 Err(_) => unread += 1,
             }
-            observer(&seen)
+            found % 256 != 0 || observer(Progress { total: None, found, moved })
         };
         let walked = self.each_file(&self.inode(ROOT)?, false, &mut each)?;
         named.extend(walked.begun.iter().map(|(_, zone)| zone));
@@ -419,7 +290,7 @@ impl Filesystem {
     }
 }
 
-fn refused(why: impl std::fmt::Display) -> Error {
+pub(super) fn refused(why: impl std::fmt::Display) -> Error {
     volume::Error::Volume(why.to_string()).into()
 }
 

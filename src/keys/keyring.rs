@@ -70,6 +70,22 @@ pub struct Keyring {
     calls: Arc<Calls>,
 }
 
+/// What a key is wrapped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Material {
+    /// The CMK's id.
+    pub cmk: [u8; 16],
+    /// The version of its key material; 0 if the provider does not tell.
+    pub version: u32,
+}
+
+impl Material {
+    /// What wraps `wrapped`.
+    pub fn of(wrapped: &WrappedKey) -> Material {
+        Material { cmk: wrapped.key_id, version: wrapped.material }
+    }
+}
+
 /// A batch of secrets: its name, and how many there are to be.
 type Serial = (u64, usize);
 
@@ -128,6 +144,11 @@ impl Keyring {
     pub fn zone(&self, id: &ZoneId) -> Result<Arc<Zone>, Error> {
         let unknown = || Error::new(ErrorKind::NotFound, "the volume's config does not know this zone");
         self.zones.read().get(id).cloned().ok_or_else(unknown)
+    }
+
+    /// Ids of all zones, [`NO_ZONE`] among them.
+    pub fn zone_ids(&self) -> Vec<ZoneId> {
+        self.zones.read().keys().copied().collect()
     }
 
     /// Names of the volume's zones, in order.
@@ -209,35 +230,38 @@ impl Keyring {
         let zone = self.zone(&envelope.zone)?;
         let foreign = || Error::new(ErrorKind::Invalid, "the key is wrapped by a CMK that is not its zone's");
         let cmk = zone.cmk_of(&envelope.wrapped.key_id).ok_or_else(foreign)?;
-        self.deks.get(file_cache_key(file, envelope), || {
-            let shred = envelope.secret.map(|id| self.secret(&zone, cmk, id)).transpose()?;
-            let wrapped = match &shred {
-                Some(shred) => secrets::open(&shred.secret, &self.volume, file, &envelope.wrapped)?,
-                None => envelope.wrapped.clone(),
-            };
-            let dek = match envelope.mode {
-                WrapMode::Direct => {
-                    let context = self.context(&zone, Purpose::File(*file));
-                    self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &wrapped, &context))?
-                }
-                WrapMode::ZoneKey => {
-                    let parts = Parts::of(&wrapped)?;
-                    let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
-                        let context = self.context(&zone, Purpose::ZoneKey);
-                        let key = self
-                            .calls
-                            .count(|| cmk.provider.unwrap_key(&cmk.arn, &parts.zone_key, &context))?;
-                        Ok(Arc::new(ZoneKey::new(key, parts.zone_key.clone())))
-                    })?;
-                    zone_key.open(&self.volume, &zone.id, file, &parts)?
-                }
-            };
-            let key = FileKey::new(self.cipher, dek).with_shred(shred);
-            Ok(Arc::new(match &envelope.previous {
-                Some(previous) => key.with_previous(file, previous)?,
-                None => key,
-            }))
-        })
+        self.deks
+            .get(file_cache_key(file, envelope), || Ok(Arc::new(self.unwrap(&zone, cmk, file, envelope)?)))
+    }
+
+    /// Asks for the key of a file in `zone`, which `cmk` has wrapped.
+    fn unwrap(&self, zone: &Zone, cmk: &Cmk, file: &[u8; 16], envelope: &Envelope) -> Result<FileKey, Error> {
+        let shred = envelope.secret.map(|id| self.secret(zone, cmk, id)).transpose()?;
+        let wrapped = match &shred {
+            Some(shred) => secrets::open(&shred.secret, &self.volume, file, &envelope.wrapped)?,
+            None => envelope.wrapped.clone(),
+        };
+        let dek = match envelope.mode {
+            WrapMode::Direct => {
+                let context = self.context(zone, Purpose::File(*file));
+                self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &wrapped, &context))?
+            }
+            WrapMode::ZoneKey => {
+                let parts = Parts::of(&wrapped)?;
+                let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
+                    let context = self.context(zone, Purpose::ZoneKey);
+                    let key =
+                        self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &parts.zone_key, &context))?;
+                    Ok(Arc::new(ZoneKey::new(key, parts.zone_key.clone())))
+                })?;
+                zone_key.open(&self.volume, &zone.id, file, &parts)?
+            }
+        };
+        let key = FileKey::new(self.cipher, dek).with_shred(shred);
+        match &envelope.previous {
+            Some(previous) => key.with_previous(file, previous),
+            None => Ok(key),
+        }
     }
 
     /// The secret `id` of a file in `zone`, whose key `cmk` wraps.
@@ -299,14 +323,37 @@ impl Keyring {
         Envelope { wrapped, secret: Some(shred.id), ..envelope }
     }
 
-    /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file.
+    /// The key material of `cmk` that would wrap the keys of new files in `zone` just now.
     ///
     /// # Errors
     /// As [`Keyring::create`].
+    pub fn newest(&self, zone: &ZoneId, cmk: &Cmk) -> Result<Material, Error> {
+        let zone = self.zone(zone)?;
+        let context = self.context(&zone, Purpose::ZoneKey);
+        let (_, wrapped) = self.calls.count(|| cmk.provider.generate(&cmk.arn, &context))?;
+        Ok(Material::of(&wrapped))
+    }
+
+    /// From now on nothing that was made ahead wraps or becomes the key of a file: what it is of may not be the newest
+    /// material any more.
+    pub fn end_epochs(&self) {
+        self.epochs.lock().values_mut().for_each(|serial| *serial += 1);
+        self.pool.flush();
+    }
+
+    /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file, and makes sure that it unwraps.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`]; [`ErrorKind::Invalid`] if what the KMS made of the key does not give it back.
     pub fn rewrap(&self, file: &[u8; 16], key: &FileKey, zone: &ZoneId) -> Result<Envelope, Error> {
         let zone = self.zone(zone)?;
         let shred = self.secret_in(key, &zone)?;
-        self.wrap(file, key, &zone, shred.as_deref())
+        let envelope = self.wrap(file, key, &zone, shred.as_deref())?;
+        let unwrapped = self.unwrap(&zone, &zone.cmk, file, &envelope)?;
+        match unwrapped.dek().expose() == key.dek().expose() {
+            true => Ok(envelope),
+            false => Err(Error::new(ErrorKind::Invalid, "the KMS wrapped another key than it was given")),
+        }
     }
 
     /// A new data key for a file whose key is `key`, from block-key generation `first` on; until the file is rekeyed, it

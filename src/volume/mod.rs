@@ -27,10 +27,11 @@ mod tags;
 #[cfg(test)]
 mod testing;
 mod tree;
+pub mod usage;
 pub mod xattrs;
 
 pub use error::{Error, Result};
-pub use open::{Durability, Options, Recovered, Volume, change_settings};
+pub use open::{Durability, Options, Recovered, Volume, change_settings, wrap_volume_key};
 
 use std::path::PathBuf;
 

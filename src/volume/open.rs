@@ -16,7 +16,7 @@ use super::{Error, Result};
 use crate::crypto::{Cipher, Key, random};
 use crate::keys::{
     self, CacheLimits, Cmk, Context, ErrorKind, KeyProvider, Keyring, NO_ZONE, Purpose, Sources, WrapMode,
-    Zone,
+    WrappedKey, Zone,
 };
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -219,6 +219,25 @@ pub fn change_settings(
     let config = config.replace(lower, root, settings, keys)?;
     keyring.set_zones(zones);
     Ok(config)
+}
+
+/// The volume key of a volume with `settings`, wrapped by the CMK `to`; what was wrapped is unwrapped once for a test.
+///
+/// # Errors
+/// Key errors of both CMKs; [`ErrorKind::Invalid`] if what the KMS made of the key does not give it back.
+pub fn wrap_volume_key(settings: &Settings, to: &CmkPlace, sources: &Sources) -> Result<WrappedKey> {
+    let context = volume_context(settings.volume_id);
+    let key = sources.get(&settings.kms)?.unwrap_key(&settings.cmk, &settings.wrapped, &context)?;
+    let provider = sources.get(&to.kms)?;
+    let wrapped = provider.wrap(&to.arn, &key, &context)?;
+    match provider.unwrap_key(&to.arn, &wrapped, &context)?.expose() == key.expose() {
+        true => Ok(wrapped),
+        false => Err(keys::Error::new(
+            ErrorKind::Invalid,
+            "the KMS wrapped another key than the volume key it was given",
+        )
+        .into()),
+    }
 }
 
 /// Writes all that makes an empty directory a volume, the config last.

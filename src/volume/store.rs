@@ -1,6 +1,6 @@
 //! The contents of all regular files of a mounted volume: which are open, the journal, the checkpoints.
 
-use super::file::{AnnouncedFiles, File, FileKeyId, Rewrapped};
+use super::file::{AnnouncedFiles, File, FileKeyId};
 use super::geometry::plain_len_floor;
 use super::header::{self, Header, Slot};
 use super::journal::Journal;
@@ -113,6 +113,16 @@ impl FileStore {
         self.0.live_files().iter().map(|file| file.slot().envelope.zone).collect()
     }
 
+    /// The files that are open or wait for a checkpoint, also those that have no name any more.
+    pub fn open_files(&self) -> Vec<Arc<File>> {
+        self.0.live_files()
+    }
+
+    /// Whether files survive power cuts: then there is something to wait for between steps that a crash may cut.
+    pub fn is_durable(&self) -> bool {
+        self.0.power
+    }
+
     /// The journal, for its figures.
     pub fn journal(&self) -> &Journal {
         &self.0.journal
@@ -207,24 +217,6 @@ impl FileStore {
         self.0.tags.seed(file.serial(), &page0[..n]);
         self.enter(id, &file, seen)?;
         Ok(file)
-    }
-
-    /// Wraps the data key of lower inode `id` anew, as that of a new file in `zone`; the file may be open or not. See
-    /// [`File::rewrap`].
-    ///
-    /// # Errors
-    /// As [`FileStore::open`] and [`File::rewrap`].
-    pub fn rewrap(
-        &self,
-        id: FileKeyId,
-        hint: Arc<dyn PathHint>,
-        open_lower: &dyn Fn() -> io::Result<Fd>,
-        zone: &ZoneId,
-    ) -> Result<Rewrapped> {
-        let file = self.open(id, hint, open_lower)?;
-        let done = file.rewrap(zone);
-        let closed = file.close_handle();
-        done.and_then(|done| closed.map(|()| done))
     }
 
     /// The file of lower inode `id`, if it is open or waits for a checkpoint.

@@ -13,8 +13,12 @@ use kmsfs::volume::{Durability, Options, Volume};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A KMS with one key.
+/// A KMS whose keys are one, under as many names and ids as are asked for.
 struct OneKey(AeadKey);
+
+fn id_of(name: &str) -> [u8; 16] {
+    [name.len() as u8; 16]
+}
 
 impl OneKey {
     fn new() -> OneKey {
@@ -33,11 +37,11 @@ impl KeyProvider for OneKey {
         Ok((key, wrapped))
     }
 
-    fn wrap(&self, _: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
+    fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
         let mut blob = key.expose().to_vec();
         let tag = self.0.seal_in_place(&[0; 12], &OneKey::aad(context), &mut blob);
         blob.extend(tag);
-        Ok(WrappedKey { key_id: [1; 16], material: 1, blob })
+        Ok(WrappedKey { key_id: id_of(cmk), material: 1, blob })
     }
 
     fn unwrap_key(&self, _: &str, wrapped: &WrappedKey, context: &Context<'_>) -> Result<Key, Error> {
@@ -55,7 +59,7 @@ impl KeyProvider for OneKey {
     fn resolve(&self, name: &str) -> Result<KeyInfo, Error> {
         Ok(KeyInfo {
             arn: name.into(),
-            id: [1; 16],
+            id: id_of(name),
             state: KeyState::Enabled,
             spec: KeySpec::SymmetricDefault,
             usage: KeyUsage::EncryptDecrypt,

@@ -121,6 +121,7 @@ pub fn zones() -> Story {
         t.write("d/made", 0, &pattern(8, 3000));
         t.sync("d/made");
         t.close("d/made");
+        t.rewrap("a third key");
         t.end_zone("d");
     })
 }

@@ -2,7 +2,9 @@
 
 use crate::memory::open_volume;
 use crate::recorder::{Recorder, Recording};
-use kmsfs::fs::{Attr, Backing, Caller, Error, Filesystem, Handle, NewZone, ROOT, SetAttr, SetTime};
+use kmsfs::fs::{
+    Attr, Backing, Caller, Error, Filesystem, Handle, NewCmk, NewZone, ROOT, Rewrapping, SetAttr, SetTime,
+};
 use kmsfs::volume::store::FileStore;
 use kmsfs::volume::{Durability, Volume};
 use std::collections::BTreeMap;
@@ -189,6 +191,14 @@ impl Teller {
     pub fn end_zone(&mut self, path: &str) {
         let ended = self.fs.end_zone(Path::new(path), &mut |_| true).unwrap();
         assert_eq!((ended.moved.failures, ended.removed.len()), (Vec::new(), 1));
+        self.happened(false);
+    }
+
+    /// The files in no zone, and the volume key, go under another CMK. No content or name changes.
+    pub fn rewrap(&mut self, key: &str) {
+        let to = Some(NewCmk { key: key.into(), ..NewCmk::default() });
+        let done = self.fs.rewrap(&Rewrapping { to, ..Rewrapping::default() }, &mut |_| true).unwrap();
+        assert_eq!((done.files.failures, done.released.len()), (Vec::new(), 1));
         self.happened(false);
     }
 

@@ -16,6 +16,7 @@ mod rotation;
 mod show;
 pub mod stdio;
 mod tag;
+mod usage;
 
 use clap::Subcommand;
 
@@ -27,7 +28,7 @@ const OPERATOR: Call<'static> = Call::operator();
 
 /// The groups of `kmsfs key --help`.
 pub const GROUPS: &[super::help::Group] = &[
-    ("Keys", &["create", "list", "describe", "last-usage", "update-description"]),
+    ("Keys", &["create", "list", "describe", "last-usage", "usage", "update-description"]),
     ("Switching", &["disable", "enable", "schedule-deletion", "cancel-deletion"]),
     ("Key material", &["rotate", "rotation", "import-parameters", "import", "delete-material"]),
     ("Who may use it", &["policy", "grant"]),
@@ -66,6 +67,8 @@ enum Command {
     Describe(manage::KeyArg),
     /// Show when a key was last used, and for what
     LastUsage(manage::KeyArg),
+    /// Tell whether volumes still need a key, or old versions of its material
+    Usage(usage::Args),
     /// Change a key's description
     UpdateDescription(manage::DescriptionArgs),
     /// Switch a key off: what it protects stops opening within a second
@@ -129,9 +132,13 @@ enum Command {
 /// # Errors
 /// The keystore cannot be opened, or the KMS refuses.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    if let Command::Usage(usage) = &args.command {
+        return usage::run(usage, global, &args.unlock);
+    }
     let kms = access::open(global, &args.unlock)?;
     let json = global.json;
     match &args.command {
+        Command::Usage(_) => unreachable!("done without the keystore"),
         Command::Create(args) => manage::create(&kms, args, json),
         Command::List => manage::list(&kms, json),
         Command::Describe(args) => manage::describe(&kms, args, json),

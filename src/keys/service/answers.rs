@@ -59,10 +59,13 @@ pub(super) fn key(text: &str) -> Result<Key, Error> {
 
 /// The 128 bits that a key's id consists of: `UUID`, or `mrk-` and 32 digits for a key of several regions; alone or at
 /// the end of an ARN.
-fn key_id(id: &str) -> Result<[u8; 16], Error> {
+pub fn cmk_id(id: &str) -> Option<[u8; 16]> {
     let last = id.rsplit('/').next().unwrap_or(id);
-    let id = Uuid::try_parse(last.strip_prefix("mrk-").unwrap_or(last)).map_err(|_| nonsense())?;
-    Ok(id.into_bytes())
+    Uuid::try_parse(last.strip_prefix("mrk-").unwrap_or(last)).ok().map(Uuid::into_bytes)
+}
+
+fn key_id(id: &str) -> Result<[u8; 16], Error> {
+    cmk_id(id).ok_or_else(nonsense)
 }
 
 #[derive(Deserialize)]

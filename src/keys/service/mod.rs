@@ -24,6 +24,7 @@ mod signer;
 mod tests;
 mod tls;
 
+pub use answers::cmk_id;
 pub use place::{Endpoint, Place};
 
 use super::{CallCost, Context, Error, ErrorKind, KeyInfo, KeyProvider, SecretStore, WrappedKey};

@@ -22,7 +22,7 @@ mod tests;
 mod write;
 
 pub(super) use place::AnnouncedFiles;
-pub use rewrap::Rewrapped;
+pub use rewrap::{BegunRewrap, Rewrapped, Wrapped};
 
 use super::block::BlockCipher;
 use super::geometry::{BLOCK, BLOCK_LEN, blocks_in, group_of};

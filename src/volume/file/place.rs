@@ -102,20 +102,31 @@ impl File {
 
     fn announce(&self) -> Result<()> {
         let _making = self.announcement.making.lock();
-        if self.announcement.is_made() {
-            return Ok(());
+        if self.announce_ahead()? {
+            self.store.lower.fsync(&self.fd)?;
+            self.announced();
         }
-        let (lower, fd): (_, &Fd) = (&self.store.lower, &self.fd);
-        // Set to what it is. What is announced moves it.
-        let mtime = lower.fstat(fd)?.mtime;
-        lower.utimens(fd, SetTime::Omit, SetTime::At(mtime))?;
-        lower.fsync(fd)?;
-        self.announced();
         Ok(())
     }
 
+    /// Moves the ctime, for whoever announces many files with one wait for the disk. Returns whether that is needed; once
+    /// the ctime is durable, [`File::announced`] is to be told.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; nothing was changed then.
+    pub fn announce_ahead(&self) -> Result<bool> {
+        if self.announcement.is_made() {
+            return Ok(false);
+        }
+        let (lower, fd): (_, &Fd) = (&self.store.lower, &self.fd);
+        // Set to what it is.
+        let mtime = lower.fstat(fd)?.mtime;
+        lower.utimens(fd, SetTime::Omit, SetTime::At(mtime))?;
+        Ok(true)
+    }
+
     /// The lower file's ctime of this session is durable.
-    pub(super) fn announced(&self) {
+    pub fn announced(&self) {
         self.announcement.made.store(true, Ordering::Release);
         self.store.announced.remember(self.key);
     }

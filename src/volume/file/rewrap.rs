@@ -1,13 +1,15 @@
 //! Wrapping a file's data key anew: for another zone, another CMK, or newer key material. The content stays as it is.
 //!
-//! The new wrap goes into the older of the header's slots and is made durable; then into the other, so that in the end
-//! neither has the old one. A crash in between leaves a header whose newer slot decides, and the next rewrap does both.
+//! The file is announced; the new wrap goes into the older of the header's slots and becomes durable; then it goes into
+//! the other, so that in the end neither has the old one. A crash in between leaves a header whose newer slot decides,
+//! and the next rewrap does both. Between the steps the disk is waited for: by [`File::rewrap`] for one file, by whoever
+//! takes the steps of many files together for all of them at once.
 
 use super::super::Result;
-use super::super::lower::SetTime;
 use super::File;
 use super::place::Place;
 use crate::keys::{Envelope, FileKey, ZoneId};
+use std::sync::Arc;
 
 /// What a rewrap changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,28 @@ pub struct Rewrapped {
     pub after: Envelope,
 }
 
+/// A file's data key, wrapped anew; no slot has it yet.
+#[derive(Debug)]
+pub struct Wrapped {
+    key: Arc<FileKey>,
+    envelope: Envelope,
+}
+
+impl Wrapped {
+    /// The zone it is wrapped for.
+    pub fn zone(&self) -> &ZoneId {
+        &self.envelope.zone
+    }
+}
+
+/// A rewrap whose first slot is written.
+#[derive(Debug)]
+#[must_use = "the header has the old wrap beside the new one"]
+pub struct BegunRewrap {
+    key: Arc<FileKey>,
+    done: Rewrapped,
+}
+
 impl File {
     /// Wraps the data key as that of a new file in `zone` would be. Durable on return, where files survive power cuts. The
     /// modification time stays.
@@ -25,41 +49,75 @@ impl File {
     /// # Errors
     /// Key errors, and nothing has changed then; those of the lower filesystem, after which either wrap may be in force.
     pub fn rewrap(&self, zone: &ZoneId) -> Result<Rewrapped> {
-        loop {
-            let key = self.data_key()?;
-            let after = self.store.keyring.rewrap(&self.file_id, &key, zone)?;
-            let place = self.in_place()?;
-            // Nobody lets go of the key meanwhile, which would leave a sector for later with the old wrap.
-            let _guard = self.ranges.whole();
-            // Else it was taken away, or replaced, while the KMS was asked.
-            if self.holds(&key) {
-                return self.replace_envelope(place, &key, after);
+        let _place = self.in_place()?;
+        let begun = loop {
+            if let Some(begun) = self.begin_rewrap(self.wrap(zone)?)? {
+                break begun;
             }
+        };
+        if self.store.power {
+            self.store.lower.fdatasync(&self.fd)?;
         }
+        self.end_rewrap(begun)
+    }
+
+    /// Has the KMS wrap the data key as that of a new file in `zone` would be.
+    ///
+    /// # Errors
+    /// Key errors.
+    pub fn wrap(&self, zone: &ZoneId) -> Result<Wrapped> {
+        let key = self.data_key()?;
+        let envelope = self.store.keyring.rewrap(&self.file_id, &key, zone)?;
+        Ok(Wrapped { key, envelope })
+    }
+
+    /// Writes the first slot; the file was announced before, see [`File::announce_ahead`]. `None` if the file has not the
+    /// key any more that was wrapped, or not for sure: it is to be wrapped again.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem.
+    pub fn begin_rewrap(&self, wrapped: Wrapped) -> Result<Option<BegunRewrap>> {
+        let Wrapped { key, envelope: after } = wrapped;
+        let place = self.in_place()?;
+        // Nobody lets go of the key meanwhile, which would leave a sector for later with the old wrap.
+        let _guard = self.ranges.whole();
+        if !self.holds(&key) {
+            return Ok(None);
+        }
+        let before = self.replace_envelope(place, &key, after.clone())?;
+        Ok(Some(BegunRewrap { key, done: Rewrapped { before, after } }))
+    }
+
+    /// Writes the other slot, once the first is durable.
+    ///
+    /// # Errors
+    /// Those of the lower filesystem; the next seal writes the slot then.
+    pub fn end_rewrap(&self, begun: BegunRewrap) -> Result<Rewrapped> {
+        let BegunRewrap { key, done } = begun;
+        let place = self.in_place()?;
+        let mut inner = self.inner.lock();
+        // Else a seal was there first.
+        if inner.slot_dirty && inner.slot.envelope == done.after {
+            self.write_slot_keeping_mtime(place, &mut inner, &key)?;
+            drop(inner);
+            self.touched();
+        }
+        Ok(done)
     }
 
     /// The caller holds the whole file.
-    fn replace_envelope(&self, place: Place<'_>, key: &FileKey, after: Envelope) -> Result<Rewrapped> {
-        let lower = &self.store.lower;
-        let mtime = lower.fstat(&self.fd)?.mtime;
-        let before = {
-            let mut inner = self.inner.lock();
-            let before = std::mem::replace(&mut inner.slot.envelope, after.clone());
-            if let Err(e) = self.write_slot(place, &mut inner, key) {
-                inner.slot.envelope = before;
-                return Err(e);
-            }
-            // Should the second slot fail below, the next seal writes it.
-            inner.slot_dirty = true;
-            before
-        };
-        if self.store.power {
-            lower.fdatasync(&self.fd)?;
+    fn replace_envelope(&self, place: Place<'_>, key: &FileKey, after: Envelope) -> Result<Envelope> {
+        let mut inner = self.inner.lock();
+        let before = std::mem::replace(&mut inner.slot.envelope, after);
+        if let Err(e) = self.write_slot_keeping_mtime(place, &mut inner, key) {
+            inner.slot.envelope = before;
+            return Err(e);
         }
-        self.write_slot(place, &mut self.inner.lock(), key)?;
-        lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?;
+        // The other slot is to follow. Should that fail, the next seal writes it.
+        inner.slot_dirty = true;
+        drop(inner);
         self.touched();
-        Ok(Rewrapped { before, after })
+        Ok(before)
     }
 }
 
@@ -67,7 +125,7 @@ impl File {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::super::super::header;
-    use super::super::super::lower::Timespec;
+    use super::super::super::lower::{SetTime, Timespec};
     use super::super::super::testing::{Scratch, Session, content};
     use super::*;
     use crate::keys::{NO_ZONE, Zone};

@@ -98,13 +98,23 @@ impl File {
         if told && !inner.slot_dirty {
             return Ok(());
         }
-        let mtime = self.store.lower.fstat(&self.fd)?.mtime;
-        self.write_slot(place, &mut inner, &key)?;
-        Ok(self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?)
+        self.write_slot_keeping_mtime(place, &mut inner, &key)
     }
 
     pub(super) fn encode_slot(&self, slot: &Slot, key: &FileKey) -> ([u8; SECTOR], u64) {
         Header { file_id: self.file_id, cipher: self.cipher, slot: slot.clone() }.encode(key)
+    }
+
+    /// As [`File::write_slot`], which is no change of content.
+    pub(super) fn write_slot_keeping_mtime(
+        &self,
+        place: Place<'_>,
+        inner: &mut Inner,
+        key: &FileKey,
+    ) -> Result<()> {
+        let mtime = self.store.lower.fstat(&self.fd)?.mtime;
+        self.write_slot(place, inner, key)?;
+        Ok(self.store.lower.utimens(&self.fd, SetTime::Omit, SetTime::At(mtime))?)
     }
 
     /// Writes the next slot, telling the lower file's length.

@@ -1,28 +1,39 @@
-//! Requests about zones: to the mount that has the volume open, or to the volume itself, opened here. Both do the same,
-//! and answer by lines of JSON.
+//! Requests about the keys of a volume: to the mount that has it open, or to the volume itself, opened here. Both do the
+//! same, and answer by lines of JSON.
 
 use std::ffi::OsStr;
+use std::io::{IsTerminal, stderr};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::cli::mount::background::exit_of;
-use crate::cli::provider::KmsArgs;
-use crate::cli::secret::UnlockArgs;
-use crate::cli::{Exit, Failure, Global, access};
-use crate::fs::{self, Backing, Filesystem, Moved, NewZone};
+use super::mount::background::exit_of;
+use super::provider::KmsArgs;
+use super::secret::UnlockArgs;
+use super::{Exit, Failure, Global, access, output, show};
+use crate::fs::{self, Backing, Filesystem, Moved, NewCmk, NewZone, Progress, Rewrapping};
 use crate::fuse::control::{self, Client, Running};
 use crate::fuse::mountinfo;
+use crate::keys::WrapMode;
 use crate::volume::config::CONFIG;
 use crate::volume::lower::SystemLower;
 use crate::volume::{self, Options, Volume};
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_millis(200);
+
+/// A KMS that others administer notices their changes within this time. A command that follows one is to see it.
+const NOTICED: Duration = Duration::from_millis(500);
+
+/// A pass over files, on a terminal.
+const BAR: &str = "{bar:30} {percent:>3} %  {pos} of {len} files, {per_sec}, {eta} left; {msg}";
 
 /// A path below the root of a volume, of any bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +68,41 @@ pub(crate) enum Request {
     /// Where do zones begin?
     #[serde(rename = "zone-list")]
     List {},
+    /// Keys are to be wrapped anew: those of files at `path`, or with `to` those of a whole zone or volume.
+    #[serde(rename = "rewrap")]
+    Rewrap { path: Below, to: Option<To>, rate: Option<NonZeroU32>, trial: bool },
 }
 
-/// What is answered, in the end by one of the last four.
+/// Another CMK.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct To {
+    pub(crate) key: String,
+    pub(crate) kms: Option<String>,
+    pub(crate) wrap: Option<String>,
+}
+
+impl Request {
+    /// Does it leave the volume as it is?
+    fn is_harmless(&self) -> bool {
+        matches!(self, Request::List {} | Request::Rewrap { trial: true, .. })
+    }
+}
+
+/// What is answered, in the end by one of the others than [`Answer::Progress`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// So many files were found and moved so far.
-    Progress { found: u64, moved: u64 },
+    /// So many files were found and moved so far, of so many, once they are counted.
+    Progress { total: Option<u64>, found: u64, moved: u64 },
     /// The zone has begun.
     Set { zone: String, cmk: String, files: Files },
     /// The zone has ended, unless files failed; the volume does not have those `removed` any more.
     Cleared { files: Files, removed: Vec<String>, unsure: bool },
     /// Ids of zones, in hex, with the directories where they begin.
     Directories { begin: Vec<(String, Below)> },
+    /// Keys were wrapped anew: of files, of the volume. ARNs of CMKs that nothing needs any more, and of those that may
+    /// still be needed.
+    Rewrapped { files: Files, volume_key: bool, released: Vec<String>, former: Vec<String> },
     /// It could not be done.
     Failed { exit: u8, message: String, name: Option<String>, hint: Option<String> },
 }
@@ -93,11 +125,42 @@ impl From<Moved> for Files {
     }
 }
 
+impl Files {
+    /// As scripts read it.
+    pub(crate) fn json(&self) -> Value {
+        let failure = |(path, why): &(Below, String)| json!({ "path": shown(path.path()), "why": why });
+        json!({
+            "files": self.found, "moved": self.moved, "failed": self.failed,
+            "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Names what failed.
+    ///
+    /// # Errors
+    /// If anything did.
+    pub(crate) fn judge(&self, verb: &str) -> Result<(), Failure> {
+        if self.failed == 0 {
+            return Ok(());
+        }
+        for (path, why) in &self.failures {
+            output::note(format_args!("{}: not {verb}: {why}", shown(path.path())));
+        }
+        let what = show::count(self.failed, "file or directory was", "files or directories were");
+        Err(Failure::new(Exit::Failure, format_args!("{what} not {verb}"))
+            .hint("They open as before. Give the command again for the rest."))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    output::printable(&path.display().to_string())
+}
+
 /// Does what a client of a mount asks for in a line of JSON.
 pub(crate) fn perform(filesystem: &Filesystem, line: &str, client: &Client) {
     let answer = match serde_json::from_str(line) {
         Ok(request) => obey(filesystem, request, client).unwrap_or_else(|failure| {
-            log::warn!("zones: {failure}");
+            log::warn!("a command: {failure}");
             failed(&failure)
         }),
         Err(e) => {
@@ -109,18 +172,19 @@ pub(crate) fn perform(filesystem: &Filesystem, line: &str, client: &Client) {
 
 fn obey(filesystem: &Filesystem, request: Request, client: &Client) -> Result<Answer, Failure> {
     let mut told = Instant::now();
-    let mut observer = |moved: &Moved| {
+    let mut observer = |Progress { total, found, moved }: Progress| {
         if told.elapsed() < EVERY {
             return true;
         }
         told = Instant::now();
-        tell(client, &Answer::Progress { found: moved.found, moved: moved.moved })
+        tell(client, &Answer::Progress { total, found, moved })
     };
+    if matches!(request, Request::Set { .. } | Request::Rewrap { .. }) {
+        std::thread::sleep(NOTICED);
+    }
     match request {
         Request::Set { dir, key, kms, name, wrap, shreddable } => {
-            let wrap = wrap.map(|mode| mode.parse()).transpose();
-            let wrap = wrap.map_err(|e: String| Failure::new(Exit::Usage, e))?;
-            let new = NewZone { key, kms, name, wrap, shreddable };
+            let new = NewZone { key, kms, name, wrap: wrap_mode(wrap)?, shreddable };
             let (zone, moved) = filesystem.begin_zone(dir.path(), &new, &mut observer).map_err(failure)?;
             log::info!("zone {} begins, under {}: {} files moved", zone.name, zone.cmk.arn, moved.moved);
             Ok(Answer::Set { zone: zone.name, cmk: zone.cmk.arn, files: moved.into() })
@@ -132,10 +196,31 @@ fn obey(filesystem: &Filesystem, request: Request, client: &Client) -> Result<An
         }
         Request::List {} => {
             let begin = filesystem.zone_directories().map_err(failure)?.into_iter();
-            let begin = begin.map(|(path, zone)| (crate::cli::show::hex(&zone), Below::new(&path))).collect();
+            let begin = begin.map(|(path, zone)| (show::hex(&zone), Below::new(&path))).collect();
             Ok(Answer::Directories { begin })
         }
+        Request::Rewrap { path, to, rate, trial } => {
+            let to = match to {
+                Some(To { key, kms, wrap }) => Some(NewCmk { key, kms, wrap: wrap_mode(wrap)? }),
+                None => None,
+            };
+            let request = Rewrapping { path: path.path().to_owned(), to, rate, trial };
+            let done = filesystem.rewrap(&request, &mut observer).map_err(failure)?;
+            if !trial {
+                log::info!(
+                    "{} keys wrapped anew; not needed now: {}",
+                    done.files.moved,
+                    done.released.join(", ")
+                );
+            }
+            let fs::Rewrapped { files, volume_key, released, former } = done;
+            Ok(Answer::Rewrapped { files: files.into(), volume_key, released, former })
+        }
     }
+}
+
+fn wrap_mode(text: Option<String>) -> Result<Option<WrapMode>, Failure> {
+    text.map(|mode| mode.parse()).transpose().map_err(|e: String| Failure::new(Exit::Usage, e))
 }
 
 /// Returns whether to go on.
@@ -205,7 +290,38 @@ impl Place {
         self.mount.is_some()
     }
 
-    /// Asks for `request`; `progress` is told of files found and moved. Gives the answer.
+    /// As [`Place::ask`], with progress on a terminal. `verb` is what happens to files: "moved".
+    ///
+    /// # Errors
+    /// As [`Place::ask`].
+    pub(crate) fn ask_watched(
+        &self,
+        request: &Request,
+        access: (&Global, &KmsArgs, &UnlockArgs),
+        verb: &str,
+    ) -> Result<Answer, Failure> {
+        if !stderr().is_terminal() {
+            return self.ask(request, access, &mut |_| {});
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(EVERY);
+        let mut sized = false;
+        let answer = self.ask(request, access, &mut |Progress { total, found, moved }| {
+            if let (Some(total), false) = (total, sized) {
+                sized = true;
+                bar.set_length(total);
+                if let Ok(style) = ProgressStyle::with_template(BAR) {
+                    bar.set_style(style);
+                }
+            }
+            bar.set_position(found);
+            bar.set_message(format!("{moved} {verb}"));
+        });
+        bar.finish_and_clear();
+        answer
+    }
+
+    /// Asks for `request`; `progress` is told how far it is. Gives the answer.
     ///
     /// # Errors
     /// The volume cannot be opened, the mount is read-only or does not answer; what was asked for failed.
@@ -213,12 +329,12 @@ impl Place {
         &self,
         request: &Request,
         (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
-        progress: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Answer, Failure> {
         let line = serde_json::to_string(request).expect("a request is plain data");
         match &self.mount {
             Some(running) => {
-                if running.report.read_only && *request != (Request::List {}) {
+                if running.report.read_only && !request.is_harmless() {
                     return Err(Failure::new(Exit::Failure, "the volume is mounted read-only"));
                 }
                 let lost = |e| Failure::new(Exit::Failure, format_args!("the mount does not answer: {e}"));
@@ -239,7 +355,7 @@ impl Place {
         &self,
         line: &str,
         (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
-        progress: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Answer, Failure> {
         access::raise_descriptor_limit();
         let sources = kms.open_for(&self.lower, global, unlock)?;
@@ -264,12 +380,12 @@ impl Place {
 }
 
 /// Passes progress on. Gives the last answer.
-fn heard(line: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Answer>, Failure> {
+fn heard(line: &str, progress: &mut dyn FnMut(Progress)) -> Result<Option<Answer>, Failure> {
     let answer = serde_json::from_str(line)
         .map_err(|e| Failure::new(Exit::Failure, format_args!("the mount answers nonsense: {e}")))?;
     match answer {
-        Answer::Progress { found, moved } => {
-            progress(found, moved);
+        Answer::Progress { total, found, moved } => {
+            progress(Progress { total, found, moved });
             Ok(None)
         }
         Answer::Failed { exit, message, name, hint } => {

@@ -1,19 +1,14 @@
 //! `kmsfs zone`: subtrees of a volume with a CMK of their own.
 
-pub(crate) mod ask;
+use std::path::PathBuf;
 
-use std::io::{IsTerminal, stderr};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use serde_json::json;
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::{Value, json};
-
+use super::live::{Answer, Below, Files, Place, Request};
 use super::{Exit, Failure, Global, output, provider::KmsArgs, secret::UnlockArgs, show};
 use crate::keys::WrapMode;
 use crate::volume::config::{Config, ZoneSettings};
 use crate::volume::lower::{SystemLower, open_root};
-use ask::{Answer, Below, Files, Place, Request};
 
 /// Arguments of `kmsfs zone`.
 #[derive(Debug, clap::Args)]
@@ -132,21 +127,21 @@ fn set(args: &SetArgs, global: &Global) -> Result<(), Failure> {
     };
     let Answer::Set { zone, cmk, files } = ask(&args.place, request, global)? else { return Err(nonsense()) };
     if global.json {
-        let mut result = files_json(&files);
+        let mut result = files.json();
         result["zone"] = json!(zone);
         result["cmk"] = json!(cmk);
         output::json(&result)?;
     } else {
         output::line(format_args!("zone {} under {cmk}: {}", output::printable(&zone), moved(&files)))?;
     }
-    judge(&files)
+    files.judge("moved")
 }
 
 fn clear(args: &ClearArgs, global: &Global) -> Result<(), Failure> {
     let answer = ask(&args.place, |dir| Request::Clear { dir }, global)?;
     let Answer::Cleared { files, removed, unsure } = answer else { return Err(nonsense()) };
     if global.json {
-        let mut result = files_json(&files);
+        let mut result = files.json();
         result["removed"] = json!(removed);
         result["unsure"] = json!(unsure);
         output::json(&result)?;
@@ -162,7 +157,7 @@ fn clear(args: &ClearArgs, global: &Global) -> Result<(), Failure> {
              remove their definitions."
         ));
     }
-    judge(&files)
+    files.judge("moved")
 }
 
 fn list(args: &ListArgs, global: &Global) -> Result<(), Failure> {
@@ -174,7 +169,7 @@ fn list(args: &ListArgs, global: &Global) -> Result<(), Failure> {
     let mut begin = Vec::new();
     if place.is_mounted() && !zones.is_empty() {
         let (kms, unlock) = (KmsArgs::default(), UnlockArgs::default());
-        match place.ask(&Request::List {}, (global, &kms, &unlock), &mut |_, _| {})? {
+        match place.ask(&Request::List {}, (global, &kms, &unlock), &mut |_| {})? {
             Answer::Directories { begin: found } => begin = found,
             _ => return Err(nonsense()),
         }
@@ -211,51 +206,13 @@ fn list(args: &ListArgs, global: &Global) -> Result<(), Failure> {
 fn ask(args: &DirArgs, request: impl FnOnce(Below) -> Request, global: &Global) -> Result<Answer, Failure> {
     let place = Place::find(&args.dir, args.lower.as_deref())?;
     let request = request(Below::new(&place.dir));
-    let bar = stderr().is_terminal().then(|| {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
-    });
-    let answer = place.ask(&request, (global, &args.kms, &args.unlock), &mut |found, moved| {
-        if let Some(bar) = &bar {
-            bar.set_message(format!("{moved} files moved, {found} looked at in this pass"));
-        }
-    });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    answer
+    place.ask_watched(&request, (global, &args.kms, &args.unlock), "moved")
 }
 
 fn nonsense() -> Failure {
     Failure::new(Exit::Failure, "the mount answers something else than was asked for")
 }
 
-fn files_json(files: &Files) -> Value {
-    let failure = |(path, why): &(Below, String)| json!({ "path": shown(path.path()), "why": why });
-    json!({
-        "files": files.found, "moved": files.moved, "failed": files.failed,
-        "failures": files.failures.iter().map(failure).collect::<Vec<_>>(),
-    })
-}
-
 fn moved(files: &Files) -> String {
     format!("{} moved, of {} there", show::count(files.moved, "file", "files"), files.found)
-}
-
-fn shown(path: &Path) -> String {
-    output::printable(&path.display().to_string())
-}
-
-/// Names what could not be moved.
-fn judge(files: &Files) -> Result<(), Failure> {
-    if files.failed == 0 {
-        return Ok(());
-    }
-    for (path, why) in &files.failures {
-        output::note(format_args!("{}: not moved: {why}", shown(path.path())));
-    }
-    let what = show::count(files.failed, "file or directory was", "files or directories were");
-    Err(Failure::new(Exit::Failure, format_args!("{what} not moved"))
-        .hint("They open as before. Give the command again for the rest."))
 }
