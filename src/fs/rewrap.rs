@@ -262,7 +262,8 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn run(&self, walk: &Walk<'_>, observer: &mut Observer<'_>) {
-        let workers = std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 16);
+        // More than processors: some wait for the disk.
+        let workers = std::thread::available_parallelism().map_or(4, |n| 2 * n.get()).clamp(4, 32);
         let (chunks, work) = sync_channel::<Vec<Found>>(2 * workers);
         let work = Mutex::new(work);
         let (steps, told) = channel::<()>();
