@@ -200,7 +200,7 @@ macro_rules! stories {
 
 stories! {
     create, append, overwrite, checkpoint, replace, truncate, punch, directories, long_names, moves, database,
-    unmount, earlier_session, holes_of_an_earlier_session, recovery, zones,
+    unmount, earlier_session, holes_of_an_earlier_session, recovery, zones, rekey,
 }
 
 /// Every kind of sync that a mount does.

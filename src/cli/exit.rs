@@ -148,9 +148,9 @@ impl fmt::Display for Failure {
 
 impl From<keys::Error> for Failure {
     fn from(err: keys::Error) -> Failure {
-        use keys::ErrorKind::{Denied, Disabled, Invalid, NotFound, Unavailable, Unsuitable};
+        use keys::ErrorKind::{Denied, Disabled, Invalid, NotFound, Shredded, Unavailable, Unsuitable};
         let exit = match err.kind() {
-            Disabled | NotFound | Denied | Unsuitable => Exit::KeyUnusable,
+            Disabled | NotFound | Denied | Shredded | Unsuitable => Exit::KeyUnusable,
             Unavailable => Exit::Unavailable,
             Invalid => Exit::BadVolume,
         };

@@ -11,7 +11,10 @@ pub type Group = (&'static str, &'static [&'static str]);
 
 /// The groups of `kmsfs --help`.
 pub const COMMANDS: &[Group] = &[
-    ("Volumes", &["init", "mount", "umount", "status", "info", "check", "export", "zone", "rewrap"]),
+    (
+        "Volumes",
+        &["init", "mount", "umount", "status", "info", "check", "export", "zone", "rewrap", "rekey", "shred"],
+    ),
     ("Keys", &["key", "keystore", "kms", "hsm"]),
     ("Shell", &["completions", "help"]),
 ];

@@ -52,8 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "MODE", value_parser = str::parse::<WrapMode>)]
     wrap: Option<WrapMode>,
     /// Mix a secret of each file's own, kept in the KMS's keystore, into its wrapped key: once that is destroyed, no copy of
-    /// the file opens. The service's operation Kmsfs.DestroySecrets does; a command is still to come. With local: or a
-    /// kmsfs service only
+    /// the file opens (`kmsfs shred`). With local: or a kmsfs service only
     #[arg(long)]
     shreddable: bool,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::mount::background::exit_of;
 use super::provider::KmsArgs;
 use super::secret::UnlockArgs;
-use super::{Exit, Failure, Global, access, output, show};
+use super::{Exit, Failure, Global, access, files, output, show};
 use crate::fs::{self, Backing, Filesystem, Moved, NewCmk, NewZone, Progress, Rewrapping};
 use crate::fuse::control::{self, Client, Running};
 use crate::fuse::mountinfo;
@@ -47,6 +47,11 @@ impl Below {
     pub(crate) fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
     }
+
+    /// As people see it.
+    pub(crate) fn shown(&self) -> String {
+        output::printable(&self.path().display().to_string())
+    }
 }
 
 /// What is asked for.
@@ -71,6 +76,9 @@ pub(crate) enum Request {
     /// Keys are to be wrapped anew: those of files at `path`, or with `to` those of a whole zone or volume.
     #[serde(rename = "rewrap")]
     Rewrap { path: Below, to: Option<To>, rate: Option<NonZeroU32>, trial: bool },
+    /// Something is to be done to files one by one, which is told in another way.
+    #[serde(untagged)]
+    Files(files::Request),
 }
 
 /// Another CMK.
@@ -128,7 +136,7 @@ impl From<Moved> for Files {
 impl Files {
     /// As scripts read it.
     pub(crate) fn json(&self) -> Value {
-        let failure = |(path, why): &(Below, String)| json!({ "path": shown(path.path()), "why": why });
+        let failure = |(path, why): &(Below, String)| json!({ "path": path.shown(), "why": why });
         json!({
             "files": self.found, "moved": self.moved, "failed": self.failed,
             "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
@@ -144,7 +152,7 @@ impl Files {
             return Ok(());
         }
         for (path, why) in &self.failures {
-            output::note(format_args!("{}: not {verb}: {why}", shown(path.path())));
+            output::note(format_args!("{}: not {verb}: {why}", path.shown()));
         }
         let what = show::count(self.failed, "file or directory was", "files or directories were");
         Err(Failure::new(Exit::Failure, format_args!("{what} not {verb}"))
@@ -152,13 +160,10 @@ impl Files {
     }
 }
 
-fn shown(path: &Path) -> String {
-    output::printable(&path.display().to_string())
-}
-
 /// Does what a client of a mount asks for in a line of JSON.
 pub(crate) fn perform(filesystem: &Filesystem, line: &str, client: &Client) {
     let answer = match serde_json::from_str(line) {
+        Ok(Request::Files(request)) => return files::perform(filesystem, &request, client),
         Ok(request) => obey(filesystem, request, client).unwrap_or_else(|failure| {
             log::warn!("a command: {failure}");
             failed(&failure)
@@ -199,6 +204,7 @@ fn obey(filesystem: &Filesystem, request: Request, client: &Client) -> Result<An
             let begin = begin.map(|(path, zone)| (show::hex(&zone), Below::new(&path))).collect();
             Ok(Answer::Directories { begin })
         }
+        Request::Files(_) => Err(Failure::new(Exit::Usage, "a command on files is answered otherwise")),
         Request::Rewrap { path, to, rate, trial } => {
             let to = match to {
                 Some(To { key, kms, wrap }) => Some(NewCmk { key, kms, wrap: wrap_mode(wrap)? }),
@@ -285,6 +291,16 @@ impl Place {
         Ok(Place { lower: mount.report.lower.clone(), mount: Some(mount), dir })
     }
 
+    /// The whole volume of a mount.
+    pub(crate) fn of(running: Running) -> Place {
+        Place { lower: running.report.lower.clone(), mount: Some(running), dir: PathBuf::new() }
+    }
+
+    /// Where it is mounted, if it is.
+    pub(crate) fn mount_point(&self) -> Option<&Path> {
+        self.mount.as_ref().map(|running| &*running.report.mount_point)
+    }
+
     /// Whether a mount has the volume open.
     pub(crate) fn is_mounted(&self) -> bool {
         self.mount.is_some()
@@ -328,35 +344,46 @@ impl Place {
     pub(crate) fn ask(
         &self,
         request: &Request,
-        (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
+        access: (&Global, &KmsArgs, &UnlockArgs),
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Answer, Failure> {
         let line = serde_json::to_string(request).expect("a request is plain data");
-        match &self.mount {
-            Some(running) => {
-                if running.report.read_only && !request.is_harmless() {
-                    return Err(Failure::new(Exit::Failure, "the volume is mounted read-only"));
-                }
-                let lost = |e| Failure::new(Exit::Failure, format_args!("the mount does not answer: {e}"));
-                for answer in running.command(&line).map_err(lost)? {
-                    if let Some(last) = heard(&answer.map_err(lost)?, progress)? {
-                        return Ok(last);
-                    }
-                }
-                Err(Failure::new(Exit::Failure, "the mount ended before the command did")
-                    .hint("What was done is done: give the command again for the rest."))
-            }
-            None => self.perform(&line, (global, kms, unlock), progress),
+        self.talk(&line, !request.is_harmless(), access, &mut |line, _| heard(line, progress))
+    }
+
+    /// Asks for what `line` says; `hear` is given the lines that come back, and the volume if it is opened here, until it
+    /// returns something.
+    ///
+    /// # Errors
+    /// As [`Place::ask`], and those of `hear`.
+    pub(crate) fn talk<T: Send>(
+        &self,
+        line: &str,
+        changes: bool,
+        (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
+        hear: &mut Hear<'_, T>,
+    ) -> Result<T, Failure> {
+        let Some(running) = &self.mount else { return self.talk_here(line, (global, kms, unlock), hear) };
+        if running.report.read_only && changes {
+            return Err(Failure::new(Exit::Failure, "the volume is mounted read-only"));
         }
+        let lost = |e| Failure::new(Exit::Failure, format_args!("the mount does not answer: {e}"));
+        for answer in running.command(line).map_err(lost)? {
+            if let Some(last) = hear(&answer.map_err(lost)?, None)? {
+                return Ok(last);
+            }
+        }
+        Err(Failure::new(Exit::Failure, "the mount ended before the command did")
+            .hint("What was done is done: give the command again for the rest."))
     }
 
     /// Does it in this process.
-    fn perform(
+    fn talk_here<T>(
         &self,
         line: &str,
         (global, kms, unlock): (&Global, &KmsArgs, &UnlockArgs),
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Answer, Failure> {
+        hear: &mut Hear<'_, T>,
+    ) -> Result<T, Failure> {
         access::raise_descriptor_limit();
         let sources = kms.open_for(&self.lower, global, unlock)?;
         let volume = Volume::open(Arc::new(SystemLower), &self.lower, sources, Options::default())?;
@@ -368,7 +395,7 @@ impl Place {
             let filesystem = &filesystem;
             scope.spawn(move || perform(filesystem, line, &client));
             for answer in lines {
-                if let Some(last) = heard(&answer, progress)? {
+                if let Some(last) = hear(&answer, Some(filesystem))? {
                     return Ok(last);
                 }
             }
@@ -378,6 +405,9 @@ impl Place {
         answer.and_then(|answer| closed.map(|()| answer))
     }
 }
+
+/// Is given a line of an answer, and the volume where it is opened here; returns what the whole answer is once it knows.
+pub(crate) type Hear<'a, T> = dyn FnMut(&str, Option<&Filesystem>) -> Result<Option<T>, Failure> + 'a;
 
 /// Passes progress on. Gives the last answer.
 fn heard(line: &str, progress: &mut dyn FnMut(Progress)) -> Result<Option<Answer>, Failure> {

@@ -30,6 +30,7 @@ mod check;
 mod completions;
 pub mod exit;
 mod export;
+mod files;
 mod help;
 mod hsm;
 mod info;
@@ -42,9 +43,11 @@ pub mod mount;
 pub mod mount_helper;
 pub mod output;
 pub mod provider;
+mod rekey;
 mod rewrap;
 pub mod secret;
 pub mod show;
+mod shred;
 pub mod status;
 mod survey;
 pub mod umount;
@@ -104,6 +107,10 @@ enum Command {
     Zone(zone::Args),
     /// Bring the keys of files under the newest key material, or under another key
     Rewrap(rewrap::Args),
+    /// Give files new data keys and re-encrypt their content, mounted or not
+    Rekey(rekey::Args),
+    /// Make sure that no copy of files opens any more, backups included
+    Shred(shred::Args),
     /// Create, switch, rotate and use keys
     Key(key::Args),
     /// Make the keystore, and manage what unlocks it
@@ -128,6 +135,8 @@ impl Command {
             Command::Export(args) => export::run(args, global),
             Command::Zone(args) => zone::run(args, global),
             Command::Rewrap(args) => rewrap::run(args, global),
+            Command::Rekey(args) => rekey::run(args, global),
+            Command::Shred(args) => shred::run(args, global),
             Command::Key(args) => key::run(args, global),
             Command::Keystore(args) => keystore::run(args, global),
             Command::Kms(args) => kms::run(args, global),

@@ -18,6 +18,7 @@
 //! | `attr`, `xattr` | attributes |
 //! | `handle`, `io` | open files and their content |
 //! | `creds` | making files as somebody else |
+//! | `walk`, `rekey`, `shred` | what commands do to all files below some paths |
 //! | `errno` | from causes to errno |
 
 mod attr;
@@ -32,16 +33,21 @@ mod io;
 mod lookup;
 mod naming;
 mod readdir;
+mod rekey;
 mod remove;
 mod rename;
 mod rewrap;
+mod shred;
 pub mod types;
+mod walk;
 mod xattr;
 mod zones;
 
 pub use cmks::{NewCmk, Rewrapped, Rewrapping};
 pub use errno::{Error, Result};
+pub use rekey::RekeyObserver;
 pub use rewrap::{Moved, NotMoved, Observer, Progress};
+pub use shred::{NotShredded, ShredObserver};
 pub use types::*;
 pub use zones::{Ended, NewZone};
 

@@ -45,8 +45,16 @@ impl Filesystem {
         match kept {
             Kept::PassedThrough => self.set(&inode, name, value, flags)?,
             Kept::Sealed => {
-                let sealed = self.seal_value(&inode, name, value)?;
-                self.set(&inode, &self.keys.encrypt_xattr(name), &sealed, flags)?;
+                let lower = self.keys.encrypt_xattr(name);
+                if inode.is_file() {
+                    let open = self.open_file(&inode)?;
+                    open.file().with_attributes(|key| {
+                        self.set(&inode, &lower, &xattrs::seal_value(key.xattr_key(), name, value), flags)
+                    })??;
+                } else {
+                    let sealed = self.keys.seal_xattr(self.holder(&inode)?.as_ref(), name, value);
+                    self.set(&inode, &lower, &sealed, flags)?;
+                }
             }
         }
         // An access ACL changes the mode with it.
@@ -67,7 +75,20 @@ impl Filesystem {
         let get = |name: &OsStr| self.reach(&inode, |at| self.lower.get_xattr(&at.dir, &at.name, name));
         match kept(&inode, name, libc::ENODATA)? {
             Kept::PassedThrough => get(name),
-            Kept::Sealed => self.open_value(&inode, name, &get(&self.keys.encrypt_xattr(name))?),
+            Kept::Sealed if inode.is_file() => {
+                let lower = self.keys.encrypt_xattr(name);
+                let sealed = get(&lower)?;
+                let open = self.open_file(&inode)?;
+                open.file().with_attributes(|key| match xattrs::open_value_of(key, name, &sealed) {
+                    Ok(value) => Ok(value),
+                    // It may have been sealed under another key since.
+                    Err(_) => Ok(xattrs::open_value_of(key, name, &get(&lower)?)?),
+                })?
+            }
+            Kept::Sealed => {
+                let sealed = get(&self.keys.encrypt_xattr(name))?;
+                Ok(self.keys.open_xattr(self.holder(&inode)?.as_ref(), name, &sealed)?)
+            }
         }
     }
 
@@ -108,22 +129,6 @@ impl Filesystem {
         if let Ok(Stat { mode, .. }) = self.stat(inode) {
             inode.saw_mode(mode);
         }
-    }
-
-    fn seal_value(&self, inode: &Arc<Inode>, name: &OsStr, value: &[u8]) -> Result<Vec<u8>> {
-        if inode.is_file() {
-            let key = self.open_file(inode)?.file().data_key()?;
-            return Ok(xattrs::seal_value(key.xattr_key(), name, value));
-        }
-        Ok(self.keys.seal_xattr(self.holder(inode)?.as_ref(), name, value))
-    }
-
-    fn open_value(&self, inode: &Arc<Inode>, name: &OsStr, sealed: &[u8]) -> Result<Vec<u8>> {
-        if inode.is_file() {
-            let key = self.open_file(inode)?.file().data_key()?;
-            return Ok(xattrs::open_value(key.xattr_key(), name, sealed)?);
-        }
-        Ok(self.keys.open_xattr(self.holder(inode)?.as_ref(), name, sealed)?)
     }
 
     /// The directory a value belongs to; `None` where the inode is none.

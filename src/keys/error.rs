@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Unsuitable,
     /// The KMS does not answer, answers with an internal error, or is sealed.
     Unavailable,
+    /// The file's shred secret was destroyed: nothing opens the file any more.
+    Shredded,
     /// The wrapped key was altered, or belongs to another file or volume.
     Invalid,
 }

@@ -11,7 +11,7 @@ use super::{
     WrapMode, WrappedKey, Zone, ZoneId,
 };
 use crate::crypto::{Cipher, Key, random};
-use crate::kms::SecretId;
+use crate::kms::{SECRETS_MAX, SecretId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -267,7 +267,13 @@ impl Keyring {
     /// The secret `id` of a file in `zone`, whose key `cmk` wraps.
     fn secret(&self, zone: &Zone, cmk: &Cmk, id: SecretId) -> Result<Arc<Shred>, Error> {
         let context = self.context(zone, Purpose::Secrets);
-        let secret = self.calls.count(|| secret_store(&*cmk.provider)?.get(id, &context))?;
+        let secret = self.calls.count(|| secret_store(&*cmk.provider)?.get(id, &context));
+        let secret = secret.map_err(|e| match e.kind() {
+            ErrorKind::NotFound => {
+                Error::new(ErrorKind::Shredded, format_args!("the file was shredded: {e}"))
+            }
+            _ => e,
+        })?;
         Ok(Arc::new(Shred { id, secret, cmk: cmk.clone(), zone: zone.id }))
     }
 
@@ -341,19 +347,14 @@ impl Keyring {
         self.pool.flush();
     }
 
-    /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file, and makes sure that it unwraps.
+    /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file.
     ///
     /// # Errors
     /// As [`Keyring::create`]; [`ErrorKind::Invalid`] if what the KMS made of the key does not give it back.
     pub fn rewrap(&self, file: &[u8; 16], key: &FileKey, zone: &ZoneId) -> Result<Envelope, Error> {
         let zone = self.zone(zone)?;
         let shred = self.secret_in(key, &zone)?;
-        let envelope = self.wrap(file, key, &zone, shred.as_deref())?;
-        let unwrapped = self.unwrap(&zone, &zone.cmk, file, &envelope)?;
-        match unwrapped.dek().expose() == key.dek().expose() {
-            true => Ok(envelope),
-            false => Err(Error::new(ErrorKind::Invalid, "the KMS wrapped another key than it was given")),
-        }
+        self.wrap_for_sure(file, key, &zone, shred.as_deref())
     }
 
     /// A new data key for a file whose key is `key`, from block-key generation `first` on; until the file is rekeyed, it
@@ -372,8 +373,24 @@ impl Keyring {
         let shred = self.secret_in(key, &zone)?;
         let new =
             FileKey::new(self.cipher, Key::random()).with_shred(shred.clone()).replacing(file, key, first);
-        let envelope = self.wrap(file, &new, &zone, shred.as_deref())?;
+        let envelope = self.wrap_for_sure(file, &new, &zone, shred.as_deref())?;
         Ok((Arc::new(new), envelope))
+    }
+
+    /// As [`Keyring::wrap`], and makes sure that it unwraps: no header may ever hold what does not.
+    fn wrap_for_sure(
+        &self,
+        file: &[u8; 16],
+        key: &FileKey,
+        zone: &Zone,
+        shred: Option<&Shred>,
+    ) -> Result<Envelope, Error> {
+        let envelope = self.wrap(file, key, zone, shred)?;
+        let unwrapped = self.unwrap(zone, &zone.cmk, file, &envelope)?;
+        match unwrapped.dek().expose() == key.dek().expose() {
+            true => Ok(envelope),
+            false => Err(Error::new(ErrorKind::Invalid, "the KMS wrapped another key than it was given")),
+        }
     }
 
     /// Wraps the key of a file as `zone` does, its previous key with it.
@@ -398,6 +415,28 @@ impl Keyring {
         };
         fits(&envelope)?;
         Ok(envelope)
+    }
+
+    /// Destroys the shred secrets of files, for ever, and forgets their keys; files without one are left out. Returns how
+    /// many there were to destroy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`], [`ErrorKind::Unsuitable`], [`ErrorKind::Unavailable`]; some may be destroyed all the same.
+    pub fn destroy_secrets(&self, envelopes: &[Envelope]) -> Result<usize, Error> {
+        let mut by_cmk: HashMap<_, Vec<SecretId>> = HashMap::new();
+        for envelope in envelopes {
+            by_cmk.entry((envelope.zone, envelope.wrapped.key_id)).or_default().extend(envelope.secret);
+        }
+        let mut destroyed = 0;
+        for ((zone, cmk), secrets) in by_cmk {
+            let zone = self.zone(&zone)?;
+            let cmk = zone.cmk_of(&cmk).unwrap_or(&zone.cmk);
+            for some in secrets.chunks(SECRETS_MAX) {
+                destroyed += self.calls.count(|| secret_store(&*cmk.provider)?.destroy(some))?;
+            }
+        }
+        self.flush();
+        Ok(destroyed)
     }
 
     /// The zone key for new files. When an epoch is over, whoever comes first asks for another, and the others wait

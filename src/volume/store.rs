@@ -8,7 +8,7 @@ use super::lower::{Fd, Lower, descriptors};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
-use crate::keys::{Keyring, ZoneId};
+use crate::keys::{Envelope, Keyring, ZoneId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -234,6 +234,15 @@ impl FileStore {
         }
         self.0.keys_leave.store(true, Ordering::Release);
         self.0.wake();
+    }
+
+    /// Destroys the shred secrets of the files whose headers have these envelopes. The keys of files that are open are to
+    /// be taken away then: see [`FileStore::suspend_keys`].
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy_secrets`].
+    pub fn destroy_secrets(&self, envelopes: &[Envelope]) -> Result<usize> {
+        Ok(self.0.keyring.destroy_secrets(envelopes)?)
     }
 
     /// Brings everything in the journal into place and empties it.

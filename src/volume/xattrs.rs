@@ -20,6 +20,7 @@ use super::keys::{SEAL_OVERHEAD, VolumeKeys, open_random, seal_random};
 use super::names::encoded_len;
 use super::{Error, Result};
 use crate::crypto::{AeadKey, NONCE_LEN, TAG_LEN};
+use crate::keys::FileKey;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use std::ffi::{OsStr, OsString};
@@ -93,6 +94,16 @@ pub fn seal_value(key: &AeadKey, name: &OsStr, value: &[u8]) -> Vec<u8> {
 /// [`Error::Corrupt`] if it is not that.
 pub fn open_value(key: &AeadKey, name: &OsStr, sealed: &[u8]) -> Result<Vec<u8>> {
     open(key, name.as_bytes(), name, sealed)
+}
+
+/// Opens what [`seal_value`] made of the same attribute of the file whose data key is `key`; while the file is being
+/// rekeyed, also under its previous one.
+///
+/// # Errors
+/// As [`open_value`].
+pub fn open_value_of(key: &FileKey, name: &OsStr, sealed: &[u8]) -> Result<Vec<u8>> {
+    let previous = || key.previous().and_then(|key| open_value(key.xattr_key(), name, sealed).ok());
+    open_value(key.xattr_key(), name, sealed).or_else(|e| previous().ok_or(e))
 }
 
 fn open(key: &AeadKey, aad: &[u8], name: &OsStr, sealed: &[u8]) -> Result<Vec<u8>> {

@@ -325,3 +325,19 @@ pub fn recovery() -> Story {
     first.recording.rebuild(dir.path(), &killed(&first.recording, cut));
     Teller::begin(dir.path(), first.moments.last().unwrap().tree.clone()).end("recovery")
 }
+
+pub fn rekey() -> Story {
+    record("rekey", &[("a", 6 * BLOCK + 300), ("b", 5000)], |t| {
+        t.write("a", BLOCK, &pattern(1, BLOCK));
+        t.rekey("a");
+        t.write("a", 2 * BLOCK, &pattern(2, 100));
+        t.append("a", &pattern(3, 2 * BLOCK));
+        t.sync("a");
+        t.punch("a", 4 * BLOCK, BLOCK);
+        t.rekey("a");
+        t.truncate("a", 3 * BLOCK + 7);
+        t.rekey("b");
+        t.rekey("a");
+        t.sync("a");
+    })
+}

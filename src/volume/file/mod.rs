@@ -14,6 +14,7 @@
 
 mod place;
 mod read;
+mod rekey;
 mod rewrap;
 mod shape;
 mod sync;
@@ -35,7 +36,7 @@ use super::tags::TagFile;
 use super::{Error, PathHint, Result};
 use crate::crypto::Cipher;
 use crate::keys::FileKey;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use place::Announcement;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -116,6 +117,8 @@ pub struct File {
     /// Held for moments only, and nothing is locked meanwhile: a key is taken away however long requests take.
     data_key: Mutex<KeyState>,
     inner: Mutex<Inner>,
+    /// Held while extended attributes are sealed and set, exclusively while all of them are sealed anew.
+    attributes: RwLock<()>,
     handles: AtomicUsize,
     /// The lower file may hold something that is not durable.
     lower_dirty: AtomicBool,
@@ -226,6 +229,7 @@ impl File {
             ranges: RangeLocks::default(),
             data_key: Mutex::new(KeyState::Held(data_key)),
             inner: Mutex::new(inner),
+            attributes: RwLock::default(),
             handles: AtomicUsize::new(0),
             // What was written before and closed without an fsync is not durable either.
             lower_dirty: AtomicBool::new(true),
@@ -314,6 +318,21 @@ impl File {
     /// this request waited for them, and what was sealed then would miss what it does now.
     fn holds(&self, key: &Arc<FileKey>) -> bool {
         matches!(&*self.data_key.lock(), KeyState::Held(held) if Arc::ptr_eq(held, key))
+    }
+
+    /// Calls `work` with the data key, for it to seal or open values of extended attributes that it sets or has just read:
+    /// nobody seals them under another key meanwhile.
+    ///
+    /// # Errors
+    /// Key errors.
+    pub fn with_attributes<T>(&self, work: impl FnOnce(&FileKey) -> T) -> Result<T> {
+        loop {
+            let key = self.data_key()?;
+            let _sealing = self.attributes.read();
+            if self.holds(&key) {
+                return Ok(work(&key));
+            }
+        }
     }
 
     /// Counts a handle.

@@ -88,11 +88,12 @@ impl File {
     }
 
     fn seal_in(&self, place: Place<'_>) -> Result<()> {
+        let mut inner = self.inner.lock();
+        // Looked at under the lock: the slot and the key that it is under change together.
         let key = match &*self.data_key.lock() {
             KeyState::Held(key) | KeyState::Leaving(key) => Arc::clone(key),
             KeyState::Gone(_) => return Ok(()),
         };
-        let mut inner = self.inner.lock();
         let told =
             inner.slot.sealed_len == inner.sealable_len() && inner.slot.durable_len == inner.durable_len;
         if told && !inner.slot_dirty {

@@ -34,6 +34,15 @@ enum Way {
     Journal,
 }
 
+/// What a write does to the modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// It is now.
+    Now,
+    /// It stays: the content is the same. Only through the journal, since the lower file's own moves in place.
+    Keep,
+}
+
 /// Blocks sealed and ready to go, ciphertexts back to back.
 struct Sealed<'a> {
     first: u64,
@@ -107,6 +116,11 @@ impl File {
     /// Writes whole or partial blocks. The caller holds the range of all of them, and everything behind the end
     /// if the file grows; a gap in front of `at` is filled.
     pub(super) fn write_blocks(&self, key: &FileKey, at: u64, data: &[u8]) -> Result<()> {
+        self.write_blocks_as(key, at, data, Stamp::Now)
+    }
+
+    /// As [`File::write_blocks`], but for the modification time.
+    pub(super) fn write_blocks_as(&self, key: &FileKey, at: u64, data: &[u8], stamp: Stamp) -> Result<()> {
         let old_len = self.len();
         let new_len = old_len.max(at + data.len() as u64);
         let blocks = at / BLOCK..blocks_in(at + data.len() as u64);
@@ -121,7 +135,7 @@ impl File {
             let buf = &mut scratch[..data_at + ciphertext];
             let entries = self.seal_blocks(key, at, data, old_len, new_len, &mut buf[data_at..])?;
             let mut sealed = Sealed { first: blocks.start, entries: &entries, buf, data_at };
-            self.place(key, &mut sealed, blocks, old_len, new_len)
+            self.place(key, &mut sealed, blocks, (old_len, new_len), stamp)
         })
     }
 
@@ -180,7 +194,7 @@ impl File {
             if !inner.pristine
                 && let Some(place) = self.in_place_if_announced()
             {
-                self.write_slot(place, &mut inner, key)?;
+                self.write_slot_keeping_mtime(place, &mut inner, key)?;
             }
         }
         Ok(inner.slot.key_generation)
@@ -191,8 +205,8 @@ impl File {
         key: &FileKey,
         sealed: &mut Sealed<'_>,
         blocks: Range<u64>,
-        old_len: u64,
-        new_len: u64,
+        (old_len, new_len): (u64, u64),
+        stamp: Stamp,
     ) -> Result<()> {
         if self.place_first(key, sealed, &blocks, new_len)? {
             return Ok(());
@@ -202,13 +216,15 @@ impl File {
         for chunk in ways.chunk_by(|a, b| a == b) {
             let run = start..start + chunk.len() as u64;
             start = run.end;
-            match chunk[0] {
+            // Whatever is to keep its time is there already.
+            let way = if stamp == Stamp::Keep { Way::Journal } else { chunk[0] };
+            match way {
                 Way::Fresh => self.place_fresh(sealed, run, old_len, new_len)?,
                 way => {
                     let mut from = run.start;
                     while from < run.end {
                         let piece = from..run.end.min(from + RECORD_BLOCKS);
-                        self.place_by_journal(sealed, piece.clone(), way, new_len)?;
+                        self.place_by_journal(sealed, piece.clone(), way, new_len, stamp)?;
                         from = piece.end;
                     }
                 }
@@ -327,9 +343,13 @@ impl File {
         run: Range<u64>,
         way: Way,
         new_len: u64,
+        stamp: Stamp,
     ) -> Result<()> {
         let count = run.end - run.start;
-        let mtime = Timespec::now();
+        let mtime = match stamp {
+            Stamp::Now => Timespec::now(),
+            Stamp::Keep => self.store.lower.fstat(&self.fd)?.mtime,
+        };
         let record = Record {
             kind: Kind::Blocks,
             file: self.file_id,
@@ -370,7 +390,13 @@ impl File {
                 };
                 inner.layers.active.put(run.start + i as u64, journaled);
             }
-            if !in_place {
+            if stamp == Stamp::Keep {
+                // Read again under the lock: somebody may have written in place meanwhile.
+                let now = || self.store.lower.fstat(&self.fd).map_or(mtime, |stat| stat.mtime);
+                let kept = inner.mtime.unwrap_or_else(now);
+                inner.mtime = Some(kept);
+                inner.layers.active.mtime = Some(kept);
+            } else if !in_place {
                 inner.mtime = Some(mtime);
                 inner.changed = Some(mtime);
                 inner.layers.active.mtime = Some(mtime);

@@ -4,7 +4,7 @@ use super::Survey;
 use crate::keys::FileKey;
 use crate::volume::dirrec::DirId;
 use crate::volume::lower::Fd;
-use crate::volume::xattrs::{is_acl, open_value};
+use crate::volume::xattrs::{is_acl, open_value_of};
 use crate::volume::{Error, Result};
 use std::ffi::{OsStr, OsString};
 
@@ -69,7 +69,7 @@ impl Survey<'_> {
         let sealed = self.lower.get_xattr(dir, name, attribute)?;
         let opened = match holder {
             Holder::Directory(id) => self.keys.open_xattr(Some(id), &plain, &sealed),
-            Holder::File(key) => open_value(key.xattr_key(), &plain, &sealed),
+            Holder::File(key) => open_value_of(key, &plain, &sealed),
             Holder::Other => self.keys.open_xattr(None, &plain, &sealed),
         };
         match opened {
