@@ -86,6 +86,19 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
         ("journal", format!("{} bytes pending in {} segments", journal.pending_bytes, journal.segments)),
         ("open files", report.open_files.to_string()),
     ];
+    for trouble in &report.figures.troubles {
+        rows.push((
+            "TROUBLE",
+            format!(
+                "{} cannot be used since {} ({}, the last {} ago): {}",
+                trouble.cmk,
+                duration(trouble.since_s),
+                super::show::count(trouble.failures, "failure", "failures"),
+                duration(trouble.last_s),
+                trouble.message,
+            ),
+        ));
+    }
     if let Some(error) = &report.last_kms_error {
         rows.push(("last KMS error", format!("{} ago: {}", duration(error.age_s), error.message)));
     }

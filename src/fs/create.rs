@@ -21,6 +21,7 @@ use crate::keys::NO_ZONE;
 use crate::volume::dirrec::{RECORD, Record};
 use crate::volume::lower::{Fd, Stat};
 use crate::volume::names::LowerName;
+use crate::volume::store::Prepared;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -230,14 +231,21 @@ impl Filesystem {
     ) -> Result<(Attr, OpenFile)> {
         let dir = self.dir(parent)?;
         let lower = self.lower_name(&dir, name)?;
-        let _names = dir.inode.names.write();
+        // Made while no name is locked, since a KMS that does not answer must not keep others out of the directory.
+        let (prepared, _names) = loop {
+            let prepared = self.store.prepare(&dir.inode.zone())?;
+            let names = dir.inode.names.write();
+            if self.store.is_current(&prepared, &dir.inode.zone()) {
+                break (prepared, names);
+            }
+        };
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let fd = self.with_sidecar(&dir, &lower, || {
             self.daemon.create_as(caller, mode & 0o7777, umask, |mode| {
                 self.lower.open(&dir.fd, &lower.name, flags, mode)
             })
         })?;
-        self.begin_file(&dir, &lower.name, fd).inspect_err(|_| {
+        self.begin_file(&dir, &lower.name, fd, prepared).inspect_err(|_| {
             // A file without a header is of no use to anybody.
             if let Err(e) = self.lower.unlink(&dir.fd, &lower.name) {
                 log::warn!("left an empty lower file {} behind: {e}", lower.name.display());
@@ -246,10 +254,10 @@ impl Filesystem {
         })
     }
 
-    fn begin_file(&self, dir: &Dir, lower: &OsStr, fd: Fd) -> Result<(Attr, OpenFile)> {
+    fn begin_file(&self, dir: &Dir, lower: &OsStr, fd: Fd, prepared: Prepared) -> Result<(Attr, OpenFile)> {
         let st: Stat = self.lower.fstat(&fd)?;
         let inode = self.enter_new(dir, lower, &st);
-        let made = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _, &dir.inode.zone());
+        let made = self.store.create(inode.key.pair(), fd, Arc::clone(&inode) as _, prepared);
         let begun = made.and_then(|file| {
             // Only now: writing the header moved the times.
             let st = self.lower.fstat(file.fd())?;

@@ -34,6 +34,21 @@ impl Filesystem {
         Ok(self.handles.add_file(open))
     }
 
+    /// Whether opening a file waits for no KMS.
+    pub fn opens_at_once(&self, ino: Ino) -> bool {
+        self.inode(ino).ok().and_then(|inode| self.live(&inode)).is_some_and(|file| file.has_key())
+    }
+
+    /// Whether the use of an open file waits for no KMS.
+    pub fn has_key(&self, handle: Handle) -> bool {
+        self.handles.file(handle).is_ok_and(|open| open.file().has_key())
+    }
+
+    /// Whether keys are at a KMS that may keep whoever asks waiting.
+    pub fn may_wait_for_keys(&self) -> bool {
+        self.store.keyring().sources().may_wait()
+    }
+
     /// Appends up to `len` bytes from plaintext offset `at` to `out`; fewer only at the end of the file.
     pub fn read(&self, handle: Handle, at: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
         Ok(self.handles.file(handle)?.file().read(at, len, out)?)

@@ -20,7 +20,7 @@ use super::dirfd::{Dir, Place};
 use super::errno::{Error, Result};
 use super::inode::Inode;
 use super::rewrap::{Found, Manner, Moved, Observer, Progress};
-use super::types::ROOT;
+use super::types::{Ino, ROOT};
 use crate::crypto::random;
 use crate::keys::{Envelope, NO_ZONE, WrapMode, ZoneId, secret_store};
 use crate::volume::config::{CmkPlace, Settings, ZONE_NAME_MAX, ZoneSettings};
@@ -135,6 +135,17 @@ impl Filesystem {
     /// Those of the lower filesystem. What is below a directory that cannot be read is left out.
     pub fn zone_directories(&self) -> Result<Vec<(PathBuf, ZoneId)>> {
         Ok(self.each_file(&self.inode(ROOT)?, false, &mut |_| true)?.begun)
+    }
+
+    /// Whether the volume has zones.
+    pub fn has_zones(&self) -> bool {
+        self.store.keyring().has_zones()
+    }
+
+    /// Whether two directories are in the same zone: what moves between them keeps its key as it is.
+    pub fn is_one_zone(&self, a: Ino, b: Ino) -> bool {
+        let zone = |ino| self.inode(ino).ok().map(|inode| inode.zone());
+        !self.has_zones() || (zone(a).is_some() && zone(a) == zone(b))
     }
 
     /// Notes that a file got a name in another place.

@@ -54,6 +54,25 @@ pub struct Figures {
     pub dek_cache: DekCache,
     /// The redo journal.
     pub journal: Journal,
+    /// CMKs that could not be used when that was last tried.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A CMK in trouble, of a [`Report`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its ARN.
+    pub cmk: String,
+    /// Its KMS.
+    pub kms: String,
+    /// Seconds since the first of the failures after which nothing succeeded.
+    pub since_s: u64,
+    /// Seconds since the last.
+    pub last_s: u64,
+    /// How many there were.
+    pub failures: u64,
+    /// What the KMS said last.
+    pub message: String,
 }
 
 /// The volume of a [`Report`].

@@ -138,6 +138,11 @@ impl<K> KeyCache<K> {
         Ok((key, rest))
     }
 
+    /// Forgets a key.
+    pub(super) fn remove(&self, at: &CacheKey) {
+        self.state.lock().kept.pop(at);
+    }
+
     /// Empties the cache, and disowns calls in progress.
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();

@@ -15,7 +15,7 @@
 //! is sound, since one data key is ever sealed under another.
 
 use super::{Cmk, Error, ErrorKind, PreviousKey, Zone, ZoneId};
-use crate::crypto::{AeadKey, Cipher, KEY_LEN, Key, NONCE_LEN, TAG_LEN, kdf};
+use crate::crypto::{AeadKey, Cipher, KEY_LEN, Key, NONCE_LEN, TAG_LEN, kdf, mac};
 use crate::kms::SecretId;
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -190,6 +190,11 @@ impl FileKey {
     /// The key of the header's MAC.
     pub fn header_mac_key(&self) -> &Key {
         &self.header
+    }
+
+    /// Tells the key from any other, and nothing of it; may be kept when the key is let go of.
+    pub fn print(&self) -> [u8; mac::MAC_LEN] {
+        mac::mac(&self.header, &[b"print"])
     }
 
     /// The key of xattr values, always AES-256-GCM-SIV.

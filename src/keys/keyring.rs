@@ -1,6 +1,7 @@
 //! The keys of one mounted volume.
 
 use super::cache::{CacheKey, CacheLimits, Counts, KeyCache};
+use super::calls::{Calls, Trouble};
 use super::dek::Shred;
 use super::pool::{Pool, Ready};
 use super::secrets::{self, Batch, secret_store};
@@ -68,6 +69,8 @@ pub struct Keyring {
     /// The batch in use of each zone and CMK.
     serials: Mutex<HashMap<(ZoneId, [u8; 16]), Serial>>,
     calls: Arc<Calls>,
+    /// Counts how often it changed what new files are wrapped by.
+    terms: AtomicU64,
 }
 
 /// What a key is wrapped by.
@@ -88,23 +91,6 @@ impl Material {
 
 /// A batch of secrets: its name, and how many there are to be.
 type Serial = (u64, usize);
-
-/// Calls to providers.
-#[derive(Default)]
-struct Calls {
-    made: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Calls {
-    /// Makes a call, and counts it.
-    fn count<T>(&self, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        self.made.fetch_add(1, Ordering::Relaxed);
-        call().inspect_err(|_| {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-        })
-    }
-}
 
 impl Keyring {
     /// The keys of `volume`, whose blocks are sealed with `cipher` and whose zones are `zones`; one of them is
@@ -134,7 +120,14 @@ impl Keyring {
             epochs: Mutex::default(),
             batches: KeyCache::new(CacheLimits { entries: ZONE_KEYS, age: Duration::MAX }),
             serials: Mutex::default(),
+            terms: AtomicU64::new(0),
         }
+    }
+
+    /// A number that changes whenever the keys of new files are wrapped by something else than before. Who has a key ready
+    /// for a new file asks again when it has changed.
+    pub fn terms(&self) -> u64 {
+        self.terms.load(Ordering::Acquire)
     }
 
     /// The zone with the id `id`.
@@ -167,6 +160,7 @@ impl Keyring {
     pub fn set_zones(&self, zones: Vec<Zone>) {
         *self.zones.write() = by_id(zones);
         self.flush();
+        self.terms.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The KMSs.
@@ -244,14 +238,15 @@ impl Keyring {
         let dek = match envelope.mode {
             WrapMode::Direct => {
                 let context = self.context(zone, Purpose::File(*file));
-                self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &wrapped, &context))?
+                self.calls.count(cmk, || cmk.provider.unwrap_key(&cmk.arn, &wrapped, &context))?
             }
             WrapMode::ZoneKey => {
                 let parts = Parts::of(&wrapped)?;
                 let zone_key = self.zone_keys.get(cache_key(&zone.id, &parts.zone_key), || {
                     let context = self.context(zone, Purpose::ZoneKey);
-                    let key =
-                        self.calls.count(|| cmk.provider.unwrap_key(&cmk.arn, &parts.zone_key, &context))?;
+                    let key = self
+                        .calls
+                        .count(cmk, || cmk.provider.unwrap_key(&cmk.arn, &parts.zone_key, &context))?;
                     Ok(Arc::new(ZoneKey::new(key, parts.zone_key.clone())))
                 })?;
                 zone_key.open(&self.volume, &zone.id, file, &parts)?
@@ -267,7 +262,7 @@ impl Keyring {
     /// The secret `id` of a file in `zone`, whose key `cmk` wraps.
     fn secret(&self, zone: &Zone, cmk: &Cmk, id: SecretId) -> Result<Arc<Shred>, Error> {
         let context = self.context(zone, Purpose::Secrets);
-        let secret = self.calls.count(|| secret_store(&*cmk.provider)?.get(id, &context));
+        let secret = self.calls.count(cmk, || secret_store(&*cmk.provider)?.get(id, &context));
         let secret = secret.map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 Error::new(ErrorKind::Shredded, format_args!("the file was shredded: {e}"))
@@ -291,7 +286,7 @@ impl Keyring {
             let batch = self.batches.get(at, || {
                 let context = self.context(zone, Purpose::Secrets);
                 let store = secret_store(&*zone.cmk.provider)?;
-                let made = self.calls.count(|| store.create(&zone.cmk.arn, size, &context))?;
+                let made = self.calls.count(&zone.cmk, || store.create(&zone.cmk.arn, size, &context))?;
                 Ok(Arc::new(Batch::new(made)))
             })?;
             if let Some((id, secret)) = batch.take() {
@@ -318,7 +313,9 @@ impl Keyring {
             return Ok(Some(Arc::clone(shred)));
         }
         let context = self.context(zone, Purpose::Secrets);
-        self.calls.count(|| secret_store(&*zone.cmk.provider)?.bind(shred.id, &zone.cmk.arn, &context))?;
+        self.calls.count(&zone.cmk, || {
+            secret_store(&*zone.cmk.provider)?.bind(shred.id, &zone.cmk.arn, &context)
+        })?;
         let secret = Key::fill_with(|out| out.copy_from_slice(shred.secret.expose()));
         Ok(Some(Arc::new(Shred { id: shred.id, secret, cmk: zone.cmk.clone(), zone: zone.id })))
     }
@@ -336,7 +333,7 @@ impl Keyring {
     pub fn newest(&self, zone: &ZoneId, cmk: &Cmk) -> Result<Material, Error> {
         let zone = self.zone(zone)?;
         let context = self.context(&zone, Purpose::ZoneKey);
-        let (_, wrapped) = self.calls.count(|| cmk.provider.generate(&cmk.arn, &context))?;
+        let (_, wrapped) = self.calls.count(cmk, || cmk.provider.generate(&cmk.arn, &context))?;
         Ok(Material::of(&wrapped))
     }
 
@@ -345,6 +342,7 @@ impl Keyring {
     pub fn end_epochs(&self) {
         self.epochs.lock().values_mut().for_each(|serial| *serial += 1);
         self.pool.flush();
+        self.terms.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Wraps the key of a file, which is open, as `zone` would wrap that of a new file.
@@ -404,7 +402,7 @@ impl Keyring {
         let wrapped = match zone.wrap {
             WrapMode::Direct => {
                 let context = self.context(zone, Purpose::File(*file));
-                self.calls.count(|| zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?
+                self.calls.count(&zone.cmk, || zone.cmk.provider.wrap(&zone.cmk.arn, key.dek(), &context))?
             }
             WrapMode::ZoneKey => self.zone_key(zone)?.seal(&self.volume, &zone.id, file, key.dek())?,
         };
@@ -432,7 +430,7 @@ impl Keyring {
             let zone = self.zone(&zone)?;
             let cmk = zone.cmk_of(&cmk).unwrap_or(&zone.cmk);
             for some in secrets.chunks(SECRETS_MAX) {
-                destroyed += self.calls.count(|| secret_store(&*cmk.provider)?.destroy(some))?;
+                destroyed += self.calls.count(cmk, || secret_store(&*cmk.provider)?.destroy(some))?;
             }
         }
         self.flush();
@@ -449,7 +447,7 @@ impl Keyring {
             let key = self.zone_keys.get(at, || {
                 let context = self.context(zone, Purpose::ZoneKey);
                 let (key, wrapped) =
-                    self.calls.count(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
+                    self.calls.count(&zone.cmk, || zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
                 Ok(Arc::new(ZoneKey::new(key, wrapped)))
             })?;
             if key.take() {
@@ -478,9 +476,23 @@ impl Keyring {
             capacity: self.limits.entries.get(),
             oldest_age,
             max_age: self.limits.age,
-            provider_calls: self.calls.made.load(Ordering::Relaxed),
-            failures: self.calls.failed.load(Ordering::Relaxed),
+            provider_calls: self.calls.made(),
+            failures: self.calls.failed(),
         }
+    }
+
+    /// What came of opening `envelope` is not the key of the file. Either the file was altered or the KMS answered wrongly,
+    /// and then it is asked again next time.
+    pub fn distrust(&self, file: &[u8; 16], envelope: &Envelope) {
+        self.deks.remove(&file_cache_key(file, envelope));
+        if envelope.mode == WrapMode::ZoneKey {
+            self.zone_keys.flush();
+        }
+    }
+
+    /// The CMKs whose last call failed, and since when.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.calls.troubles()
     }
 
     /// Empties the cache: every key is asked for again. Keys in use stay with their users.
@@ -510,7 +522,7 @@ fn context(volume: [u8; 16], zone: &Zone, purpose: Purpose) -> Context<'_> {
 fn generate(calls: &Calls, volume: [u8; 16], cipher: Cipher, zone: &Zone) -> Result<Ready, Error> {
     let file = random::array();
     let context = context(volume, zone, Purpose::File(file));
-    let (dek, wrapped) = calls.count(|| zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
+    let (dek, wrapped) = calls.count(&zone.cmk, || zone.cmk.provider.generate(&zone.cmk.arn, &context))?;
     let envelope = envelope(zone, wrapped);
     Ok(Ready { file, key: Arc::new(FileKey::new(cipher, dek)), envelope })
 }

@@ -5,6 +5,7 @@
 //! here reads or writes files.
 
 mod cache;
+mod calls;
 mod dek;
 mod error;
 mod keyring;
@@ -18,6 +19,7 @@ mod zone;
 mod zone_key;
 
 pub use cache::CacheLimits;
+pub use calls::Trouble;
 pub use dek::FileKey;
 pub use error::{Error, ErrorKind};
 pub use keyring::{CacheStats, Keyring, Material};

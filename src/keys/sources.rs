@@ -1,6 +1,6 @@
 //! The KMSs that whoever opens a volume has named.
 
-use super::{Error, ErrorKind, KeyProvider};
+use super::{CallCost, Error, ErrorKind, KeyProvider};
 use std::sync::Arc;
 
 /// Providers by the URL that a volume's config has for them.
@@ -34,6 +34,11 @@ impl Sources {
             Error::new(ErrorKind::Unavailable, what)
         };
         named.map(|(_, provider)| provider).ok_or_else(missing)
+    }
+
+    /// Whether a call of any provider leaves this process.
+    pub fn may_wait(&self) -> bool {
+        self.0.iter().any(|(_, provider)| provider.cost() > CallCost::Nothing)
     }
 
     /// A number that changes whenever that of any provider does.

@@ -8,8 +8,9 @@ use super::lower::{Fd, Lower, descriptors};
 use super::pending::PendingSync;
 use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
-use crate::keys::{Envelope, Keyring, ZoneId};
+use crate::keys::{Envelope, FileKey, Keyring, ZoneId};
 use parking_lot::{Condvar, Mutex, RwLock};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,8 +30,6 @@ const WAITING_FILES: usize = 65536;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// How often the background thread looks around.
 const TICK: Duration = Duration::from_secs(1);
-/// Openings of different files that proceed at the same time.
-const OPENINGS: usize = 64;
 
 /// What the files of a volume share.
 pub struct Shared {
@@ -52,7 +51,8 @@ pub struct Shared {
     dirty: Mutex<HashMap<FileKeyId, Arc<File>>>,
     /// As many as may be in `dirty` before writers wait for a checkpoint.
     most_dirty: usize,
-    openings: Vec<Mutex<()>>,
+    /// Files that are being opened, each by one at a time: a KMS may be asked meanwhile.
+    openings: Mutex<HashMap<FileKeyId, Arc<Mutex<()>>>>,
     checkpointing: Mutex<()>,
     wake: Mutex<bool>,
     woken: Condvar,
@@ -60,6 +60,16 @@ pub struct Shared {
     /// How many wait for a checkpoint.
     hurry: AtomicUsize,
     background: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The data key of a file that does not exist yet, and its header.
+pub struct Prepared {
+    header: Header,
+    key: Arc<FileKey>,
+    /// [`Keyring::terms`] before the key was made.
+    terms: u64,
+    /// The key epoch by then.
+    seen: u64,
 }
 
 /// The contents of all regular files of a mounted volume. Cheap to clone.
@@ -83,7 +93,7 @@ impl FileStore {
             live: Mutex::default(),
             dirty: Mutex::default(),
             most_dirty: descriptors::share(4, WAITING_FILES),
-            openings: (0..OPENINGS).map(|_| Mutex::default()).collect(),
+            openings: Mutex::default(),
             checkpointing: Mutex::default(),
             wake: Mutex::new(false),
             woken: Condvar::new(),
@@ -128,13 +138,33 @@ impl FileStore {
         &self.0.journal
     }
 
-    /// Gives the lower file of inode `id`, just created and empty, a data key of `zone` and a header; counts a handle.
+    /// Has the KMS make the data key of a file that is to be created in `zone`.
+    ///
+    /// # Errors
+    /// Key errors.
+    pub fn prepare(&self, zone: &ZoneId) -> Result<Prepared> {
+        let (terms, seen) = (self.0.keyring.terms(), self.0.key_epoch.load(Ordering::Acquire));
+        let (header, key) = new_header(&self.0.keyring, zone)?;
+        Ok(Prepared { header, key, terms, seen })
+    }
+
+    /// Whether [`FileStore::prepare`] would wrap the key by the same for `zone` now.
+    pub fn is_current(&self, prepared: &Prepared, zone: &ZoneId) -> bool {
+        prepared.header.slot.envelope.zone == *zone && prepared.terms == self.0.keyring.terms()
+    }
+
+    /// Gives the lower file of inode `id`, just created and empty, its data key and a header; counts a handle.
     ///
     /// # Errors
     /// Key errors; those of the lower filesystem. The lower file is then the caller's to delete.
-    pub fn create(&self, id: FileKeyId, fd: Fd, hint: Arc<dyn PathHint>, zone: &ZoneId) -> Result<Arc<File>> {
-        let seen = self.0.key_epoch.load(Ordering::Acquire);
-        let (header, key) = new_header(&self.0.keyring, zone)?;
+    pub fn create(
+        &self,
+        id: FileKeyId,
+        fd: Fd,
+        hint: Arc<dyn PathHint>,
+        prepared: Prepared,
+    ) -> Result<Arc<File>> {
+        let Prepared { header, key, seen, .. } = prepared;
         let data_key = Arc::clone(&key);
         let file = Arc::new(File::new(Arc::clone(&self.0), id, fd, hint, header, key, true));
         file.write_header(&data_key)?;
@@ -189,7 +219,8 @@ impl FileStore {
         open_lower: &dyn Fn() -> io::Result<Fd>,
         whole: bool,
     ) -> Result<Arc<File>> {
-        let _opening = self.0.openings[id.1 as usize % OPENINGS].lock();
+        let opening = Opening::of(&self.0, id);
+        let _opening = opening.lock.lock();
         if let Some(file) = self.live(id) {
             file.data_key()?;
             file.open_handle();
@@ -202,7 +233,15 @@ impl FileStore {
             || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
         let mut page0 = [0u8; geometry::BLOCK_LEN];
         let n = self.0.lower.pread(&fd, &mut page0, 0)?;
-        let (header, key) = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w))?;
+        let asked = RefCell::new(Vec::new());
+        let decoded = header::decode(&page0[..n], &Lazy(&named), |id, envelope| {
+            asked.borrow_mut().push((*id, envelope.clone()));
+            self.0.keyring.open(id, envelope)
+        });
+        if let Err(Error::Corrupt { .. }) = &decoded {
+            asked.borrow().iter().for_each(|(id, envelope)| self.0.keyring.distrust(id, envelope));
+        }
+        let (header, key) = decoded?;
         if header.cipher != self.0.keyring.cipher() {
             let why = format!("sealed with {}, in a volume of {}", header.cipher, self.0.keyring.cipher());
             return Err(Error::corrupt(named(), why));
@@ -286,6 +325,30 @@ impl FileStore {
     }
 }
 
+/// What those share who open the same file at the same time.
+struct Opening<'a> {
+    shared: &'a Shared,
+    id: FileKeyId,
+    lock: Arc<Mutex<()>>,
+}
+
+impl Opening<'_> {
+    fn of(shared: &Shared, id: FileKeyId) -> Opening<'_> {
+        let lock = Arc::clone(shared.openings.lock().entry(id).or_default());
+        Opening { shared, id, lock }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut openings = self.shared.openings.lock();
+        // This one's and the table's: nobody else waits, and nobody can come to while the table is locked.
+        if Arc::strong_count(&self.lock) == 2 {
+            openings.remove(&self.id);
+        }
+    }
+}
+
 struct Lazy<'a>(&'a dyn Fn() -> String);
 
 impl std::fmt::Display for Lazy<'_> {
@@ -295,7 +358,7 @@ impl std::fmt::Display for Lazy<'_> {
 }
 
 /// The header of a new file in `zone`, with a data key of its own.
-pub(super) fn new_header(keyring: &Keyring, zone: &ZoneId) -> Result<(Header, Arc<crate::keys::FileKey>)> {
+pub(super) fn new_header(keyring: &Keyring, zone: &ZoneId) -> Result<(Header, Arc<FileKey>)> {
     let (file_id, key, envelope) = keyring.create(zone)?;
     let slot = Slot {
         generation: header::FIRST_GENERATION,

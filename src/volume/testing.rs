@@ -196,7 +196,12 @@ impl Session {
         let fd = self.lower.open(&self.root, OsStr::new(name), flags, 0o600).expect("a new lower file");
         let stat = self.lower.fstat(&fd).expect("its inode number");
         self.store
-            .create((stat.dev, stat.ino), fd, Arc::new(Fixed(name.into())), &NO_ZONE)
+            .create(
+                (stat.dev, stat.ino),
+                fd,
+                Arc::new(Fixed(name.into())),
+                self.store.prepare(&NO_ZONE).expect("a data key"),
+            )
             .expect("a new file")
     }
 

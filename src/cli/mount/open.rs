@@ -1,13 +1,14 @@
 //! Opens the volume a mount serves: keystore, volume, filesystem; and keeps an eye on the KMS for it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Durability;
 use super::request::Request;
 use crate::cli::{Exit, Failure, access};
 use crate::fs::{Backing, Filesystem};
 use crate::fuse::control::{self, Figures};
-use crate::keys::{Keyring, NO_ZONE, Watch};
+use crate::keys::{Keyring, NO_ZONE, Trouble, Watch};
 use crate::volume::lower::SystemLower;
 use crate::volume::store::FileStore;
 use crate::volume::{self, Options, Volume};
@@ -80,6 +81,19 @@ fn figures(
                 oldest_s: cache.oldest_age.map_or(0, |age| age.as_secs()),
             },
             journal: control::Journal { pending_bytes, segments: segments as u64 },
+            troubles: keyring.troubles().into_iter().map(trouble).collect(),
         }
     })
+}
+
+fn trouble(trouble: Trouble) -> control::Trouble {
+    let age = |when: SystemTime| SystemTime::now().duration_since(when).unwrap_or_default().as_secs();
+    control::Trouble {
+        since_s: age(trouble.since),
+        last_s: age(trouble.last),
+        failures: trouble.failures,
+        message: trouble.error.to_string(),
+        cmk: trouble.cmk,
+        kms: trouble.kms,
+    }
 }

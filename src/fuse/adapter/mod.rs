@@ -1,20 +1,23 @@
 //! Between fuser and [`fs::Filesystem`]: every request goes through the guard to one method, and its outcome into one
 //! reply. Nothing is decided here but what the kernel may cache.
 //!
-//! The requests themselves are in `requests`.
+//! The requests themselves are in `requests`. Those that may have to wait for a KMS do so in `waiting`.
 
 mod requests;
+mod waiting;
 
 use super::convert;
 use super::guard::Guard;
 use super::kernel;
 use crate::fs::{self, Filesystem};
 use fuser::{
-    AccessFlags, Errno, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    AccessFlags, Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use waiting::Waiting;
 
 /// How long the kernel may answer from its caches. This mount alone changes the lower directory, and every
 /// change passes through the kernel, which then knows; so nothing but memory pressure need end an entry.
@@ -46,12 +49,18 @@ pub(crate) struct Adapter {
     fs: Arc<Filesystem>,
     guard: Arc<Guard>,
     terms: kernel::Terms,
+    /// Threads for requests that may wait for a KMS; none where all keys are in this process.
+    waiting: Option<Waiting>,
 }
 
 impl Adapter {
     /// `kernel_checks`: see [`super::mount::Mounted::kernel_checks`].
-    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>, kernel_checks: bool) -> Adapter {
-        Adapter { fs, guard, terms: kernel::Terms { kernel_checks, direct_io: false } }
+    ///
+    /// # Errors
+    /// What is needed for threads cannot be had.
+    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>, kernel_checks: bool) -> io::Result<Adapter> {
+        let waiting = fs.may_wait_for_keys().then(Waiting::new).transpose()?;
+        Ok(Adapter { fs, guard, terms: kernel::Terms { kernel_checks, direct_io: false }, waiting })
     }
 
     /// Does `work`, then replies: `answer` with its value, an error otherwise. The filesystem holds no lock
@@ -64,10 +73,31 @@ impl Adapter {
         work: impl FnOnce(&Filesystem) -> fs::Result<T>,
         answer: impl FnOnce(R, T),
     ) {
-        match self.guard.run(operation, ino.0, || work(&self.fs)) {
-            Ok(value) => answer(reply, value),
-            Err(errno) => reply.refuse(errno),
+        serve(&self.fs, &self.guard, (operation, ino), reply, work, answer);
+    }
+
+    /// As [`Adapter::serve`], for a request that may have to wait for a KMS, unless it goes `at_once`: it does so where it
+    /// keeps no other request waiting.
+    fn serve_waiting<R: Refuse + Send + 'static, T>(
+        &self,
+        at_once: impl FnOnce(&Filesystem) -> bool,
+        (operation, ino): (&'static str, INodeNo),
+        reply: R,
+        work: impl FnOnce(&Filesystem) -> fs::Result<T> + Send + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        match &self.waiting {
+            Some(waiting) if !at_once(&self.fs) => {
+                let (fs, guard) = (Arc::clone(&self.fs), Arc::clone(&self.guard));
+                waiting.spawn(move || serve(&fs, &guard, (operation, ino), reply, work, answer));
+            }
+            _ => self.serve(operation, ino, reply, work, answer),
         }
+    }
+
+    /// Whether the use of an open file may have to wait for a KMS.
+    fn may_wait(&self, handle: FileHandle) -> bool {
+        self.waiting.is_some() && !self.fs.has_key(handle.0)
     }
 
     /// [`Adapter::serve`] for what is answered by a name's attributes.
@@ -78,9 +108,7 @@ impl Adapter {
         reply: ReplyEntry,
         work: impl FnOnce(&Filesystem) -> fs::Result<fs::Attr>,
     ) {
-        self.serve(operation, parent, reply, work, |reply, attr| {
-            reply.entry(&CACHED, &convert::attr(&attr), GENERATION);
-        });
+        self.serve(operation, parent, reply, work, entry);
     }
 
     /// [`Adapter::serve`] for what is answered by success alone.
@@ -108,6 +136,25 @@ impl Adapter {
             always
         }
     }
+}
+
+fn serve<R: Refuse, T>(
+    fs: &Filesystem,
+    guard: &Guard,
+    (operation, ino): (&str, INodeNo),
+    reply: R,
+    work: impl FnOnce(&Filesystem) -> fs::Result<T>,
+    answer: impl FnOnce(R, T),
+) {
+    match guard.run(operation, ino.0, || work(fs)) {
+        Ok(value) => answer(reply, value),
+        Err(errno) => reply.refuse(errno),
+    }
+}
+
+/// Answers by a name's attributes.
+fn entry(reply: ReplyEntry, attr: fs::Attr) {
+    reply.entry(&CACHED, &convert::attr(&attr), GENERATION);
 }
 
 /// Root may do anything, except run what nobody may.

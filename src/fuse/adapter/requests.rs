@@ -1,13 +1,13 @@
 //! The kernel's requests, one method each, handed to [`fs::Filesystem`] and answered.
 //!
-//! fuser drops two flags on the way: `FATTR_KILL_SUIDGID` and `FUSE_OPEN_KILL_SUIDGID`, by which the kernel
-//! says that the caller lacks `CAP_FSETID`, so that a truncation takes set-user-id and set-group-id away. For
-//! `fallocate` and `copy_file_range` the protocol has no such flag. The stand-in for all of them is "the caller
-//! is not root"; it differs for a process that has that one capability or lacks it against its uid.
+//! fuser drops a flag on the way: `FATTR_KILL_SUIDGID`, by which the kernel says that the caller lacks
+//! `CAP_FSETID`, so that a truncation takes set-user-id and set-group-id away. For `fallocate` and
+//! `copy_file_range` the protocol has no such flag. The stand-in for all of them is "the caller is not root"; it
+//! differs for a process that has that one capability or lacks it against its uid.
 //! `FUSE_WRITE_KILL_SUIDGID` arrives and is obeyed.
 
 use super::super::convert;
-use super::{Adapter, CACHED, GENERATION, Refuse, answer_xattr, root_may};
+use super::{Adapter, CACHED, GENERATION, Refuse, answer_xattr, entry, root_may};
 use crate::fs::{self, DirEntry, Filesystem, SetAttr};
 use fuser::{
     AccessFlags, CopyFileRangeFlags, Errno, FileHandle, FileType, FopenFlags, INodeNo, IoctlFlags,
@@ -20,6 +20,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The most one `copy_file_range` request copies: a request cannot be interrupted, its caller goes on with
@@ -92,8 +93,11 @@ impl fuser::Filesystem for Adapter {
             kill_suidgid: size.is_some() && may_not_keep_suid(request),
         };
         let caller = convert::caller(request);
-        let work = |fs: &Filesystem| fs.setattr(&caller, ino.0, handle.map(|h| h.0), &set);
-        self.serve("setattr", ino, reply, work, |reply, attr| reply.attr(&CACHED, &convert::attr(&attr)));
+        let at_once = move |fs: &Filesystem| size.is_none() || fs.opens_at_once(ino.0);
+        let work = move |fs: &Filesystem| fs.setattr(&caller, ino.0, handle.map(|h| h.0), &set);
+        self.serve_waiting(at_once, ("setattr", ino), reply, work, |reply, attr| {
+            reply.attr(&CACHED, &convert::attr(&attr));
+        });
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -111,10 +115,10 @@ impl fuser::Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let caller = convert::caller(request);
-        self.serve_entry("mknod", parent, reply, |fs| {
-            fs.mknod(&caller, parent.0, name, mode, umask, u64::from(rdev))
-        });
+        let (caller, name) = (convert::caller(request), name.to_owned());
+        let at_once = move |_: &Filesystem| !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG);
+        let work = move |fs: &Filesystem| fs.mknod(&caller, parent.0, &name, mode, umask, u64::from(rdev));
+        self.serve_waiting(at_once, ("mknod", parent), reply, work, entry);
     }
 
     fn mkdir(
@@ -155,20 +159,26 @@ impl fuser::Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty("rename", parent, reply, |fs| {
-            fs.rename(parent.0, name, new_parent.0, new_name, flags.bits())
-        });
+        let (name, new_name) = (name.to_owned(), new_name.to_owned());
+        let at_once = move |fs: &Filesystem| fs.is_one_zone(parent.0, new_parent.0);
+        let work = move |fs: &Filesystem| fs.rename(parent.0, &name, new_parent.0, &new_name, flags.bits());
+        self.serve_waiting(at_once, ("rename", parent), reply, work, |reply, ()| reply.ok());
     }
 
     fn link(&self, _request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.serve_entry("link", ino, reply, |fs| fs.link(ino.0, parent.0, name));
+        let name = name.to_owned();
+        let at_once = |fs: &Filesystem| !fs.has_zones();
+        let work = move |fs: &Filesystem| fs.link(ino.0, parent.0, &name);
+        self.serve_waiting(at_once, ("link", ino), reply, work, entry);
     }
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let work = |fs: &Filesystem| fs.open(ino.0);
-        self.serve("open", ino, reply, work, |reply, handle| {
-            self.guard.activity.opened();
-            reply.opened(FileHandle(handle), self.open_flags(flags.0));
+        let (flags, activity) = (self.open_flags(flags.0), Arc::clone(&self.guard.activity));
+        let at_once = move |fs: &Filesystem| fs.opens_at_once(ino.0);
+        let work = move |fs: &Filesystem| fs.open(ino.0);
+        self.serve_waiting(at_once, ("open", ino), reply, work, move |reply, handle| {
+            activity.opened();
+            reply.opened(FileHandle(handle), flags);
         });
     }
 
@@ -182,13 +192,19 @@ impl fuser::Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let caller = convert::caller(request);
-        let work = |fs: &Filesystem| fs.create(&caller, parent.0, name, mode, umask, flags);
-        self.serve("create", parent, reply, work, |reply, (attr, handle)| {
-            self.guard.activity.opened();
-            let attr = convert::attr(&attr);
-            reply.created(&CACHED, &attr, GENERATION, FileHandle(handle), self.open_flags(flags));
-        });
+        let (caller, name) = (convert::caller(request), name.to_owned());
+        let (open_flags, activity) = (self.open_flags(flags), Arc::clone(&self.guard.activity));
+        let work = move |fs: &Filesystem| fs.create(&caller, parent.0, &name, mode, umask, flags);
+        self.serve_waiting(
+            |_| false,
+            ("create", parent),
+            reply,
+            work,
+            move |reply, (attr, handle)| {
+                activity.opened();
+                reply.created(&CACHED, &convert::attr(&attr), GENERATION, FileHandle(handle), open_flags);
+            },
+        );
     }
 
     fn read(
@@ -202,6 +218,19 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if self.may_wait(handle) {
+            let work = move |fs: &Filesystem| {
+                let mut buffer = Vec::new();
+                fs.read(handle.0, at, size as usize, &mut buffer).map(|()| buffer)
+            };
+            return self.serve_waiting(
+                |_| false,
+                ("read", ino),
+                reply,
+                work,
+                |reply, read| reply.data(&read),
+            );
+        }
         READ_BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             match self.guard.run("read", ino.0, || self.fs.read(handle.0, at, size as usize, buffer)) {
@@ -225,9 +254,23 @@ impl fuser::Filesystem for Adapter {
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let caller = convert::caller(request);
-        let work = |fs: &Filesystem| fs.write(&caller, handle.0, at, data, kill);
         // No request is longer than `max_write`.
-        self.serve("write", ino, reply, work, |reply, ()| reply.written(data.len() as u32));
+        let len = data.len() as u32;
+        if self.may_wait(handle) {
+            let data = data.to_vec();
+            let work = move |fs: &Filesystem| fs.write(&caller, handle.0, at, &data, kill);
+            return self.serve_waiting(
+                |_| false,
+                ("write", ino),
+                reply,
+                work,
+                move |reply, ()| {
+                    reply.written(len);
+                },
+            );
+        }
+        let work = |fs: &Filesystem| fs.write(&caller, handle.0, at, data, kill);
+        self.serve("write", ino, reply, work, |reply, ()| reply.written(len));
     }
 
     fn flush(&self, _r: &Request, _i: INodeNo, _h: FileHandle, _o: LockOwner, reply: ReplyEmpty) {
@@ -373,12 +416,19 @@ impl fuser::Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty("setxattr", ino, reply, |fs| fs.setxattr(ino.0, name, value, flags));
+        let (name, value) = (name.to_owned(), value.to_vec());
+        let at_once = move |fs: &Filesystem| fs.opens_at_once(ino.0);
+        let work = move |fs: &Filesystem| fs.setxattr(ino.0, &name, &value, flags);
+        self.serve_waiting(at_once, ("setxattr", ino), reply, work, |reply, ()| reply.ok());
     }
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
-        let work = |fs: &Filesystem| fs.getxattr(ino.0, name);
-        self.serve("getxattr", ino, reply, work, |reply, value| answer_xattr(reply, &value, room));
+        let name = name.to_owned();
+        let at_once = move |fs: &Filesystem| fs.opens_at_once(ino.0);
+        let work = move |fs: &Filesystem| fs.getxattr(ino.0, &name);
+        self.serve_waiting(at_once, ("getxattr", ino), reply, work, move |reply, value| {
+            answer_xattr(reply, &value, room);
+        });
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
@@ -449,7 +499,9 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let kill = may_not_keep_suid(request);
-        self.serve_empty("fallocate", ino, reply, |fs| fs.fallocate(handle.0, mode, at, len, kill));
+        let at_once = move |fs: &Filesystem| fs.has_key(handle.0);
+        let work = move |fs: &Filesystem| fs.fallocate(handle.0, mode, at, len, kill);
+        self.serve_waiting(at_once, ("fallocate", ino), reply, work, |reply, ()| reply.ok());
     }
 
     fn lseek(
@@ -461,11 +513,12 @@ impl fuser::Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let work = |fs: &Filesystem| match u64::try_from(at) {
+        let at_once = move |fs: &Filesystem| fs.has_key(handle.0);
+        let work = move |fs: &Filesystem| match u64::try_from(at) {
             Ok(at) => fs.lseek(handle.0, at, whence),
             Err(_) => Err(fs::Error::Refused(libc::ENXIO)),
         };
-        self.serve("lseek", ino, reply, work, |reply, found| match i64::try_from(found) {
+        self.serve_waiting(at_once, ("lseek", ino), reply, work, |reply, found| match i64::try_from(found) {
             Ok(found) => reply.offset(found),
             Err(_) => reply.refuse(libc::EOVERFLOW),
         });
@@ -486,8 +539,11 @@ impl fuser::Filesystem for Adapter {
     ) {
         let len = len.min(COPY_AT_ONCE);
         let kill = may_not_keep_suid(request);
-        let work = |fs: &Filesystem| fs.copy_file_range(from.0, from_at, to.0, to_at, len, kill);
+        let at_once = move |fs: &Filesystem| fs.has_key(from.0) && fs.has_key(to.0);
+        let work = move |fs: &Filesystem| fs.copy_file_range(from.0, from_at, to.0, to_at, len, kill);
         // At most COPY_AT_ONCE, so it fits.
-        self.serve("copy_file_range", ino_from, reply, work, |reply, copied| reply.written(copied as u32));
+        self.serve_waiting(at_once, ("copy_file_range", ino_from), reply, work, |reply, copied| {
+            reply.written(copied as u32);
+        });
     }
 }

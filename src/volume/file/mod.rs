@@ -34,8 +34,8 @@ use super::ranges::RangeLocks;
 use super::store::Shared;
 use super::tags::TagFile;
 use super::{Error, PathHint, Result};
-use crate::crypto::Cipher;
-use crate::keys::FileKey;
+use crate::crypto::{Cipher, mac};
+use crate::keys::{self, ErrorKind, FileKey};
 use parking_lot::{Mutex, RwLock};
 use place::Announcement;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ struct Inner {
     pristine: bool,
     /// The slot differs from what the lower file has, apart from its lengths.
     slot_dirty: bool,
+    /// Of the data key that the slot wraps: a KMS that answers with another is not believed.
+    key_print: [u8; mac::MAC_LEN],
     /// Plaintext length.
     len: u64,
     /// Plaintext length of the lower file as it lies, without the journal's changes.
@@ -203,6 +205,7 @@ impl File {
         let inner = Inner {
             pristine,
             slot_dirty: false,
+            key_print: data_key.print(),
             len,
             place_len: len,
             short_tail: None,
@@ -299,8 +302,23 @@ impl File {
         }
         loop {
             let seen = self.store.key_epoch.load(Ordering::Acquire);
-            let envelope = self.inner.lock().slot.envelope.clone();
-            let key = self.store.keyring.open(&self.file_id, &envelope)?;
+            let (envelope, print) = {
+                let inner = self.inner.lock();
+                (inner.slot.envelope.clone(), inner.key_print)
+            };
+            let keyring = &self.store.keyring;
+            let key = keyring.open(&self.file_id, &envelope).and_then(|key| match key.print() == print {
+                true => Ok(key),
+                false => Err(keys::Error::new(
+                    ErrorKind::Invalid,
+                    "the KMS answered with another key than the file's",
+                )),
+            });
+            let key = key.inspect_err(|e| {
+                if e.kind() == ErrorKind::Invalid {
+                    keyring.distrust(&self.file_id, &envelope);
+                }
+            })?;
             let mut state = self.data_key.lock();
             // A key that was asked for before all keys were taken away must not come back after it.
             if self.store.key_epoch.load(Ordering::Acquire) != seen {
@@ -318,6 +336,11 @@ impl File {
     /// this request waited for them, and what was sealed then would miss what it does now.
     fn holds(&self, key: &Arc<FileKey>) -> bool {
         matches!(&*self.data_key.lock(), KeyState::Held(held) if Arc::ptr_eq(held, key))
+    }
+
+    /// Whether the data key is at hand: else whoever needs it waits for the KMS.
+    pub fn has_key(&self) -> bool {
+        matches!(&*self.data_key.lock(), KeyState::Held(_))
     }
 
     /// Calls `work` with the data key, for it to seal or open values of extended attributes that it sets or has just read:

@@ -82,6 +82,7 @@ impl File {
                 inner.slot_dirty = true;
                 return Err(e);
             }
+            inner.key_print = new.print();
             *self.data_key.lock() = KeyState::Held(new);
             return Ok(first);
         }
