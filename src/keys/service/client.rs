@@ -6,7 +6,7 @@
 
 use super::circuit::Circuit;
 use super::connection::Connections;
-use super::credentials::Credentials;
+use super::credentials::Chain;
 use super::http;
 use super::place::Place;
 use super::signer::Signer;
@@ -33,7 +33,7 @@ pub(super) struct Client {
     connections: Connections,
     circuit: Circuit,
     /// `None` on a unix socket: there the service knows its peer.
-    identity: Option<(Credentials, Signer)>,
+    identity: Option<(Chain, Signer)>,
 }
 
 /// An error that the service answered with.
@@ -56,6 +56,8 @@ enum Outlook {
     Failed,
     /// Something else: the service was not reached, or did not answer.
     Away,
+    /// Something else, with other credentials.
+    Expired,
 }
 
 /// Why an attempt failed.
@@ -92,9 +94,10 @@ impl Client {
         let identity = match place {
             Place::Unix(_) => None,
             Place::Tcp(_) | Place::Aws(_) => {
-                let credentials = Credentials::find().map_err(|what| unavailable(&what))?;
-                let region = place.region().unwrap_or(&credentials.region).to_owned();
-                Some((credentials, Signer::new(SERVICE, region)))
+                let chain = Chain::find().map_err(|what| unavailable(&what))?;
+                let region = place.region().map(str::to_owned).or_else(|| chain.region());
+                let signer = Signer::new(SERVICE, region.unwrap_or_else(|| "local".to_owned()));
+                Some((chain, signer))
             }
         };
         let connections = Connections::new(place.clone()).map_err(|error| unavailable(&error))?;
@@ -124,6 +127,7 @@ impl Client {
                 Outlook::Same => false,
                 Outlook::Throttled => true,
                 Outlook::Failed | Outlook::Away => attempts < ATTEMPTS,
+                Outlook::Expired => attempts == 1,
             };
             if !again || Instant::now() + pause >= deadline {
                 if outlook == Outlook::Away {
@@ -162,10 +166,16 @@ impl Client {
         ];
         let signature = match &self.identity {
             None => Vec::new(),
-            Some((credentials, signer)) => signer.sign(credentials, &headers, &body).ok_or_else(|| {
-                let what = "the access key or its token cannot be in a header";
-                Refused::new(Outlook::Same, Error::new(ErrorKind::Denied, what))
-            })?,
+            Some((chain, signer)) => {
+                let credentials = chain.current(deadline).map_err(|what| {
+                    let what = format_args!("{}: {what}", self.place);
+                    Refused::new(Outlook::Same, Error::new(ErrorKind::Unavailable, what))
+                })?;
+                signer.sign(&credentials, &headers, &body).ok_or_else(|| {
+                    let what = "the access key or its token cannot be in a header";
+                    Refused::new(Outlook::Same, Error::new(ErrorKind::Denied, what))
+                })?
+            }
         };
         headers.extend(signature.iter().map(|(name, value)| (*name, value.as_str())));
         let answer = self.connections.exchange(&http::post(&headers, &body), deadline).map_err(|error| {
@@ -224,6 +234,9 @@ impl Client {
             "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
                 Outlook::Throttled
             }
+            "ExpiredTokenException" | "UnrecognizedClientException" if self.renew_credentials() => {
+                Outlook::Expired
+            }
             "KeyUnavailableException" => Outlook::Same, // a sealed service stays so until people come
             _ if kind == ErrorKind::Unavailable && (500..=599).contains(&status) && status != 501 => {
                 Outlook::Failed
@@ -237,6 +250,11 @@ impl Client {
         let unknown_operation =
             status == 501 || matches!(name, "UnknownOperationException" | "AccessDeniedException");
         Refused { unknown_operation, ..Refused::new(outlook, Error::new(kind, message).named(name)) }
+    }
+
+    /// Has the credentials looked for again; whether there may be others.
+    fn renew_credentials(&self) -> bool {
+        self.identity.as_ref().is_some_and(|(chain, _)| chain.renew())
     }
 }
 

@@ -161,6 +161,16 @@ impl Connections {
     }
 }
 
+/// Asks `endpoint` once, on a connection of its own.
+///
+/// # Errors
+/// As [`Connections::exchange`].
+pub(super) fn once(endpoint: &Endpoint, request: &[u8], deadline: Instant) -> io::Result<Answer> {
+    let tls = if endpoint.tls { Some(tls::config()?) } else { None };
+    let answer = connect(endpoint, tls.as_ref(), deadline)?.ask(request, deadline)?;
+    answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 /// Connects to a unix socket. The queue of one whose server hangs may be full: then there is a wait, too.
 fn unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -35,6 +35,33 @@ impl Endpoint {
         Endpoint { host: format!("{service}.{region}.{domain}"), port: 443, tls: true }
     }
 
+    /// Takes a URL apart into endpoint and path, which is `/` if it has none. `None` if it is no URL of HTTP.
+    pub(super) fn parse(text: &str) -> Option<(Endpoint, &str)> {
+        let (tls, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://")?),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map(|(host, port)| (host, port.strip_prefix(':')))?,
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some(port) => port.parse().ok()?,
+            None if tls => 443,
+            None => 80,
+        };
+        let sound =
+            !host.is_empty() && !host.contains(['@', '?', '#']) && text.bytes().all(|b| b.is_ascii_graphic());
+        let path = if path.is_empty() { "/" } else { path };
+        sound.then(|| (Endpoint { host: host.to_owned(), port, tls }, path))
+    }
+
+    /// Whether it is on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// The value of the `Host` header.
     pub(super) fn authority(&self) -> String {
         let Endpoint { host, port, tls } = self;
@@ -89,35 +116,16 @@ impl FromStr for Place {
                 _ => Err(format!("{text}: expected a region of AWS, as in aws:eu-central-1")),
             };
         }
-        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => {
-                return Err(format!("{text}: a KMS is named by unix:PATH, https://HOST:PORT or aws:REGION"));
+        if !text.starts_with("https://") && !text.starts_with("http://") {
+            return Err(format!("{text}: a KMS is named by unix:PATH, https://HOST:PORT or aws:REGION"));
+        }
+        match Endpoint::parse(text) {
+            Some((endpoint, "/")) if endpoint.tls || endpoint.is_here() => Ok(Place::Tcp(endpoint)),
+            Some((_, "/")) => {
+                Err(format!("{text}: without TLS, keys would cross the network in the clear; use https://"))
             }
-        };
-        let malformed = || format!("{text}: expected a host and a port, and nothing after them");
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').map(|(host, port)| (host, port.strip_prefix(':'))),
-            None => Some(rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)))),
+            _ => Err(format!("{text}: expected a host and a port, and nothing after them")),
         }
-        .ok_or_else(malformed)?;
-        let port = match port {
-            Some(port) => port.parse().map_err(|_| malformed())?,
-            None if tls => 443,
-            None => 80,
-        };
-        if host.is_empty() || host.contains(['/', '@', '?', '#']) {
-            return Err(malformed());
-        }
-        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if !tls && !here {
-            return Err(format!(
-                "{text}: without TLS, keys would cross the network in the clear; use https://"
-            ));
-        }
-        Ok(Place::Tcp(Endpoint { host: host.to_owned(), port, tls }))
     }
 }
 
