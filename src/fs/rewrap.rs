@@ -16,9 +16,10 @@ use super::naming::{EntryKind, entry_kind};
 use crate::keys::{Envelope, ErrorKind, NO_ZONE, ZoneId};
 use crate::volume::file::BegunRewrap;
 use crate::volume::geometry::HEADER_LEN;
-use crate::volume::lower::{LowerEntry, descriptors};
+use crate::volume::lower::{LowerEntry, Stat, descriptors};
 use crate::volume::{self, header};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -128,6 +129,7 @@ impl Filesystem {
             moved: AtomicU64::new(before),
             failed: AtomicU64::new(0),
             failures: Mutex::default(),
+            several_names: Mutex::default(),
             stop: AtomicBool::new(false),
             fatal: Mutex::default(),
             next: Mutex::new(Instant::now()),
@@ -179,7 +181,7 @@ impl Filesystem {
                     Ok(libc::DT_DIR) => {
                         let Some(name) = self.plain_name(&dir, &entry) else { continue };
                         match self.peek_locked(&dir, &entry.name) {
-                            Ok(found) => ahead.push((found, path.join(name))),
+                            Ok((found, _)) => ahead.push((found, path.join(name))),
                             Err(e) if e.errno() == libc::ENOENT => {}
                             Err(e) => return Err(e),
                         }
@@ -212,9 +214,9 @@ impl Filesystem {
         })
     }
 
-    fn peek_locked(&self, dir: &Dir, name: &OsStr) -> Result<Arc<Inode>> {
+    fn peek_locked(&self, dir: &Dir, name: &OsStr) -> Result<(Arc<Inode>, Stat)> {
         let _names = dir.inode.names.read();
-        Ok(self.peek(dir, name)?.0)
+        self.peek(dir, name)
     }
 
     /// How the header of a lower file claims that the file's key is wrapped; `None` if it is no header. Where that is
@@ -254,6 +256,8 @@ struct Pass<'a> {
     moved: AtomicU64,
     failed: AtomicU64,
     failures: Mutex<Vec<NotMoved>>,
+    /// Files that have several, of which one was met.
+    several_names: Mutex<HashSet<(u64, u64)>>,
     stop: AtomicBool,
     fatal: Mutex<Option<Error>>,
     /// When the next file may be wrapped, where a rate is set.
@@ -405,12 +409,16 @@ impl Pass<'_> {
         if (self.wanted)(dir, &envelope)?.is_none() || fs.plain_name(dir, entry).is_none() {
             return Ok(None);
         }
+        let (inode, stat) = fs.peek_locked(dir, &entry.name)?;
+        if stat.nlink > 1 && !self.several_names.lock().insert((stat.dev, stat.ino)) {
+            return Ok(None);
+        }
         if self.manner.trial {
             self.moved.fetch_add(1, Ordering::Relaxed);
             return Ok(None);
         }
         // Opened while no name is locked: a KMS may be asked.
-        let open = fs.open_file(&fs.peek_locked(dir, &entry.name)?)?;
+        let open = fs.open_file(&inode)?;
         let announced = open.file().announce_ahead()?;
         Ok(Some(Job { dir: dir.clone(), name: entry.name.clone(), path: Arc::clone(path), open, announced }))
     }
