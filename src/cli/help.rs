@@ -13,7 +13,20 @@ pub type Group = (&'static str, &'static [&'static str]);
 pub const COMMANDS: &[Group] = &[
     (
         "Volumes",
-        &["init", "mount", "umount", "status", "info", "check", "export", "zone", "rewrap", "rekey", "shred"],
+        &[
+            "init",
+            "mount",
+            "umount",
+            "status",
+            "info",
+            "check",
+            "export",
+            "recovery-kit",
+            "zone",
+            "rewrap",
+            "rekey",
+            "shred",
+        ],
     ),
     ("Keys", &["key", "keystore", "kms", "hsm"]),
     ("Shell", &["completions", "help"]),

@@ -43,6 +43,7 @@ pub mod mount;
 pub mod mount_helper;
 pub mod output;
 pub mod provider;
+mod recovery_kit;
 mod rekey;
 mod rewrap;
 pub mod secret;
@@ -103,6 +104,8 @@ enum Command {
     Check(check::Args),
     /// Restore a volume into an ordinary directory, without mounting it
     Export(export::Args),
+    /// Print what must be kept to open a volume in ten years
+    RecoveryKit(recovery_kit::Args),
     /// Give subtrees of a volume a key of their own
     Zone(zone::Args),
     /// Bring the keys of files under the newest key material, or under another key
@@ -133,6 +136,7 @@ impl Command {
             Command::Info(args) => info::run(args, global),
             Command::Check(args) => check::run(args, global),
             Command::Export(args) => export::run(args, global),
+            Command::RecoveryKit(args) => recovery_kit::run(args, global),
             Command::Zone(args) => zone::run(args, global),
             Command::Rewrap(args) => rewrap::run(args, global),
             Command::Rekey(args) => rekey::run(args, global),

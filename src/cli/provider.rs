@@ -52,6 +52,9 @@ pub struct KmsArgs {
     pub kms: Vec<Kms>,
 }
 
+/// Opens a KMS.
+type Open<'a> = dyn FnMut(&Kms) -> Result<Arc<dyn KeyProvider>, Failure> + 'a;
+
 impl KmsArgs {
     /// The KMSs of the volume in `lower`, and, where several are named, the others too.
     ///
@@ -61,6 +64,14 @@ impl KmsArgs {
     /// # Errors
     /// A KMS is needed that was not named; one cannot be had.
     pub fn open_for(&self, lower: &Path, global: &Global, unlock: &UnlockArgs) -> Result<Sources, Failure> {
+        self.open_each_for(lower, &mut |kms| kms.open(global, unlock))
+    }
+
+    /// As [`KmsArgs::open_for`], with `open` to open each.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_each_for(&self, lower: &Path, open: &mut Open<'_>) -> Result<Sources, Failure> {
         let root = std::fs::File::open(lower).map_err(|err| Failure::io("open", lower, &err))?;
         let config = Config::read(&SystemLower, &Fd::new(root.into()))
             .map_err(|err| Failure::from(err).context(lower.display()))?;
@@ -72,7 +83,7 @@ impl KmsArgs {
                 Failure::new(Exit::KeyUnusable, message)
                     .hint(format_args!("If that is yours, name it: --kms {url}"))
             })?;
-            let provider = kms.open(global, unlock)?;
+            let provider = open(&kms)?;
             sources = Some(match sources {
                 None => Sources::one(*url, provider),
                 Some(sources) => sources.and(*url, provider),
@@ -83,7 +94,7 @@ impl KmsArgs {
         for kms in self.kms.iter().filter(|_| self.kms.len() > 1) {
             let url = kms.to_string();
             if !recorded.contains(&url.as_str()) {
-                sources = sources.and(url, kms.open(global, unlock)?);
+                sources = sources.and(url, open(kms)?);
             }
         }
         Ok(sources)

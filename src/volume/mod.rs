@@ -31,7 +31,7 @@ pub mod usage;
 pub mod xattrs;
 
 pub use error::{Error, Result};
-pub use open::{Durability, Options, Recovered, Volume, change_settings, wrap_volume_key};
+pub use open::{Durability, Options, Recovered, Volume, change_settings, open_config, wrap_volume_key};
 
 use std::path::PathBuf;
 

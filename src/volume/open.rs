@@ -144,16 +144,7 @@ impl Volume {
     /// lower filesystem.
     pub fn open(lower: Arc<dyn Lower>, dir: &Path, sources: Sources, options: Options) -> Result<Volume> {
         let root = open_root(dir)?;
-        let unverified = Config::read(&*lower, &root)?;
-        let provider = sources.get(unverified.kms())?;
-        let context = volume_context(*unverified.volume_id());
-        let volume_key = match provider.unwrap_key(unverified.cmk(), unverified.wrapped(), &context) {
-            Err(e) if e.kind() == ErrorKind::Invalid => {
-                return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
-            }
-            other => other?,
-        };
-        let config = unverified.verify(&volume_key)?;
+        let (config, volume_key) = open_config(&*lower, &root, &sources)?;
         let keys = VolumeKeys::new(&volume_key, *config.volume_id());
         let zones = zones(config.settings(), &sources)?;
         let keyring = Keyring::new(sources, zones, *config.volume_id(), config.cipher(), options.cache);
@@ -165,6 +156,24 @@ impl Volume {
         store.start_background()?;
         Ok(Volume { lower, root, config, keys, keyring, store, recovered })
     }
+}
+
+/// Reads the config of the volume in the lower directory `root`, and believes it by the volume key that it leads to.
+///
+/// # Errors
+/// As [`Volume::open`], which does this first.
+pub fn open_config(lower: &dyn Lower, root: &Fd, sources: &Sources) -> Result<(Config, Key)> {
+    let unverified = Config::read(lower, root)?;
+    let provider = sources.get(unverified.kms())?;
+    let context = volume_context(*unverified.volume_id());
+    let volume_key = match provider.unwrap_key(unverified.cmk(), unverified.wrapped(), &context) {
+        Err(e) if e.kind() == ErrorKind::Invalid => {
+            return Err(Error::corrupt(CONFIG, format_args!("the volume key does not unwrap: {e}")));
+        }
+        other => other?,
+    };
+    let config = unverified.verify(&volume_key)?;
+    Ok((config, volume_key))
 }
 
 fn volume_context(volume: [u8; 16]) -> Context<'static> {
