@@ -273,6 +273,40 @@ fn a_policy_tells_zones_apart_by_their_names() {
     }
 }
 
+/// The volume's key in the keystore, a zone's at a service: each stops its own files.
+#[test]
+fn a_zone_has_its_key_at_another_kms_than_the_volume() {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    ok(volume.kmsfs("key").args(["create", "--alias", "alias/own"]));
+    let elsewhere = Volume::bare();
+    elsewhere.keystore_create();
+    ok(elsewhere.kmsfs("key").args(["create", "--alias", KEY]));
+    let service = Service::start(&elsewhere, "127.0.0.1:0", &[]);
+    let url = service.url();
+    volume.init(&["--key", "alias/own"]);
+    volume.option("--kms").option("local:").option("--kms").option(&url);
+    volume.mount();
+    for dir in ["finance", "other"] {
+        fs::create_dir(volume.path(dir)).unwrap();
+        fs::write(volume.path(dir).join("file"), dir).unwrap();
+    }
+    let mut set = volume.kmsfs("zone");
+    ok(set.arg("set").arg(volume.path("finance")).args(["--key", KEY, "--key-kms", &url]));
+    volume.remount();
+    let read = |dir: &str| fs::read_to_string(volume.path(dir).join("file"));
+    assert_eq!((read("finance").unwrap(), read("other").unwrap()), ("finance".into(), "other".into()));
+    service.key("DisableKey");
+    assert!(wait_until(PROMISE, || is_nokey(&read("finance"))));
+    assert_eq!(read("other").unwrap(), "other");
+    service.key("EnableKey");
+    assert!(wait_until(PROMISE, || read("finance").is_ok()));
+    ok(volume.kmsfs("key").args(["disable", "alias/own"]));
+    assert!(wait_until(PROMISE, || is_nokey(&read("other"))));
+    assert_eq!(read("finance").unwrap(), "finance");
+    ok(volume.kmsfs("key").args(["enable", "alias/own"]));
+}
+
 #[test]
 fn a_volume_does_not_say_whom_to_ask_for_its_key() {
     let (volume, service) = volume_of_a_service();

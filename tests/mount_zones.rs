@@ -223,6 +223,9 @@ fn a_zone_that_the_config_lost_is_damage_and_a_file_in_anothers_place_is_not() {
         said.contains("/finance: a zone begins here") && said.contains("/finance/deep/f: its header"),
         "{said}"
     );
+    volume.mount();
+    let refused = File::open(volume.path("finance/deep/f")).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(Errno::IO.raw_os_error()), "a header that no kmsfs wrote");
 }
 
 #[test]

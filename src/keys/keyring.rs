@@ -218,10 +218,12 @@ impl Keyring {
     /// The key of a file, whose header has it in `envelope`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if the envelope was altered, or its CMK is none of the zone's; [`ErrorKind::NotFound`] if
-    /// the volume does not have the zone; as [`KeyProvider::unwrap_key`](super::KeyProvider::unwrap_key).
+    /// [`ErrorKind::Invalid`] if the envelope was altered, its CMK is none of the zone's, or the volume does not have the
+    /// zone; as [`KeyProvider::unwrap_key`](super::KeyProvider::unwrap_key).
     pub fn open(&self, file: &[u8; 16], envelope: &Envelope) -> Result<Arc<FileKey>, Error> {
-        let zone = self.zone(&envelope.zone)?;
+        // No header names a zone before the config does, nor after.
+        let unknown = |e: Error| Error::new(ErrorKind::Invalid, e);
+        let zone = self.zone(&envelope.zone).map_err(unknown)?;
         let foreign = || Error::new(ErrorKind::Invalid, "the key is wrapped by a CMK that is not its zone's");
         let cmk = zone.cmk_of(&envelope.wrapped.key_id).ok_or_else(foreign)?;
         self.deks

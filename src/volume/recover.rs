@@ -14,7 +14,7 @@ use super::geometry::{
 };
 use super::header::{self, Header};
 use super::keys::VolumeKeys;
-use super::lower::{Fd, Lower, Stat, Timespec, open_own, with_owner_access};
+use super::lower::{Fd, Lower, SetTime, Stat, Timespec, open_own, with_owner_access};
 use super::store::new_header;
 use super::tags::{TagCache, TagFile};
 use super::tree::{self, Found};
@@ -135,6 +135,8 @@ impl Recovery<'_> {
         let tags = TagCache::new(64);
         let mut mending = Mending { lower: self.lower, fd: &fd, tags, header, key, torn, sparse: false };
         if mending.mend(&stat, recent)? {
+            // Whoever changed the file did so before the crash.
+            self.lower.utimens(&fd, SetTime::Omit, SetTime::At(stat.mtime))?;
             let len = mending.header.slot.sealed_len;
             log::warn!("{}: sealed at {len} bytes after a crash", path.display());
             report.mended += 1;
