@@ -44,6 +44,11 @@ impl Filesystem {
         self.handles.file(handle).is_ok_and(|open| open.file().has_key())
     }
 
+    /// Whether somebody waits for a KMS just now.
+    pub fn is_waiting_for_keys(&self) -> bool {
+        self.store.keyring().is_waited_for()
+    }
+
     /// Whether keys are at a KMS that may keep whoever asks waiting.
     pub fn may_wait_for_keys(&self) -> bool {
         self.store.keyring().sources().may_wait()

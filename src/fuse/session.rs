@@ -110,7 +110,7 @@ impl Session {
         // not be allowed to.
         config.clone_fd = mount::can_open_device();
         let guard = Arc::new(Guard::default());
-        let adapter = Adapter::new(filesystem.clone(), guard.clone(), kernel_checks)?;
+        let adapter = Adapter::new(filesystem.clone(), guard.clone(), threads.max(1), kernel_checks)?;
         // The kernel has checked who may use the mount; fuser's own check would refuse its internal requests.
         let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
         filesystem.attach_kernel(Arc::new(Cache::new(session.notifier())?));

@@ -28,6 +28,8 @@ pub struct Trouble {
 pub(super) struct Calls {
     made: AtomicU64,
     failed: AtomicU64,
+    /// Calls that have not been answered yet.
+    under_way: AtomicUsize,
     troubles: Mutex<BTreeMap<String, Trouble>>,
     /// How many there are, so that calls need not look when all is well.
     troubled: AtomicUsize,
@@ -37,7 +39,10 @@ impl Calls {
     /// Makes a call for `cmk`, and counts it.
     pub(super) fn count<T>(&self, cmk: &Cmk, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         self.made.fetch_add(1, Ordering::Relaxed);
-        let done = call();
+        let done = {
+            let _call = UnderWay::new(&self.under_way);
+            call()
+        };
         match &done {
             Ok(_) => self.is_well(cmk),
             Err(error) => {
@@ -75,6 +80,11 @@ impl Calls {
         self.troubled.store(troubles.len(), Ordering::Release);
     }
 
+    /// Whether somebody waits for an answer just now.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) > 0
+    }
+
     pub(super) fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
@@ -85,5 +95,21 @@ impl Calls {
 
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         self.troubles.lock().values().cloned().collect()
+    }
+}
+
+/// A call that has not been answered, also where it panics.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl UnderWay<'_> {
+    fn new(count: &AtomicUsize) -> UnderWay<'_> {
+        count.fetch_add(1, Ordering::AcqRel);
+        UnderWay(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -492,6 +492,11 @@ impl Keyring {
         }
     }
 
+    /// Whether somebody waits for a KMS just now.
+    pub fn is_waited_for(&self) -> bool {
+        self.calls.are_under_way()
+    }
+
     /// The CMKs whose last call failed, and since when.
     pub fn troubles(&self) -> Vec<Trouble> {
         self.calls.troubles()

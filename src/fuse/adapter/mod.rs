@@ -54,12 +54,17 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// `kernel_checks`: see [`super::mount::Mounted::kernel_checks`].
+    /// `threads` take requests from the kernel. `kernel_checks`: see [`super::mount::Mounted::kernel_checks`].
     ///
     /// # Errors
     /// What is needed for threads cannot be had.
-    pub(crate) fn new(fs: Arc<Filesystem>, guard: Arc<Guard>, kernel_checks: bool) -> io::Result<Adapter> {
-        let waiting = fs.may_wait_for_keys().then(Waiting::new).transpose()?;
+    pub(crate) fn new(
+        fs: Arc<Filesystem>,
+        guard: Arc<Guard>,
+        threads: usize,
+        kernel_checks: bool,
+    ) -> io::Result<Adapter> {
+        let waiting = fs.may_wait_for_keys().then(|| Waiting::new(threads)).transpose()?;
         Ok(Adapter { fs, guard, terms: kernel::Terms { kernel_checks, direct_io: false }, waiting })
     }
 
@@ -86,12 +91,16 @@ impl Adapter {
         work: impl FnOnce(&Filesystem) -> fs::Result<T> + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
-        match &self.waiting {
-            Some(waiting) if !at_once(&self.fs) => {
+        let Some(waiting) = self.waiting.as_ref().filter(|_| !at_once(&self.fs)) else {
+            return self.serve(operation, ino, reply, work, answer);
+        };
+        let stays = if self.fs.is_waiting_for_keys() { None } else { waiting.leave_to_stay() };
+        match stays {
+            Some(_stays) => self.serve(operation, ino, reply, work, answer),
+            None => {
                 let (fs, guard) = (Arc::clone(&self.fs), Arc::clone(&self.guard));
                 waiting.spawn(move || serve(&fs, &guard, (operation, ino), reply, work, answer));
             }
-            _ => self.serve(operation, ino, reply, work, answer),
         }
     }
 
