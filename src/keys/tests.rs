@@ -337,7 +337,7 @@ fn only_a_cmk_of_the_zone_opens_its_files() {
     assert_eq!(fake.calls(), 0, "nobody was asked");
     let mut elsewhere = wrapped(1);
     elsewhere.zone = [3; 16];
-    assert_eq!(keyring.open(&file(1), &elsewhere).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(keyring.open(&file(1), &elsewhere).unwrap_err().kind(), ErrorKind::Invalid);
 
     // Once the zone has it as a former CMK, what it wrapped opens, and is wrapped anew under the present one.
     let own = keyring.zone(&NO_ZONE).unwrap();
