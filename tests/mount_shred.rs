@@ -6,7 +6,7 @@ mod common;
 use std::{
     fs::{self, File},
     os::unix::fs::{FileExt, MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -14,7 +14,7 @@ use std::{
 
 use common::{
     tools::{bytes, errno, ok},
-    volume::Volume,
+    volume::{Volume, wait_until},
 };
 use rustix::io::Errno;
 use serde_json::Value;
@@ -168,6 +168,19 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
+/// Asserts that whoever has a shredded file open comes to read nothing of it. The kernel drops its pages of the file soon,
+/// not before the command returns.
+fn assert_goes_blind(reader: &File) {
+    let blind = wait_until(Duration::from_secs(60), || match reader.read_exact_at(&mut [0], 0) {
+        Ok(()) => false,
+        Err(e) => {
+            assert_eq!(e.raw_os_error(), Some(Errno::NOKEY.raw_os_error()));
+            true
+        }
+    });
+    assert!(blind, "whoever has it open still reads it");
+}
+
 fn is_nokey(path: &Path) -> bool {
     errno(fs::read(path)) == Errno::NOKEY.raw_os_error()
 }
@@ -193,9 +206,7 @@ fn no_copy_of_a_shredded_file_opens_and_others_do() {
     let (counts, succeeded) = run(&volume, "shred", &[Path::new("--yes"), &volume.path("secret")]);
     assert!(succeeded && counts["shredded"] == 1, "{counts}");
     assert!(!volume.path("secret").exists());
-    let mut byte = [0];
-    let read = reader.read_exact_at(&mut byte, 0);
-    assert_eq!(errno(read), Errno::NOKEY.raw_os_error(), "whoever has it open does not read it either");
+    assert_goes_blind(&reader);
     drop(reader);
     assert_eq!(fs::read(volume.path("other")).unwrap(), b"other");
 
@@ -209,11 +220,65 @@ fn no_copy_of_a_shredded_file_opens_and_others_do() {
     assert!(succeeded && counts["shredded"] == 1 && !volume.path("secret").exists(), "{counts}");
 
     volume.unmount();
-    fs::remove_dir_all(volume.lower()).unwrap();
-    copy(&whole, &volume.lower());
+    put_back(&volume, &whole);
     volume.mount();
     assert!(is_nokey(&volume.path("secret")), "a backup of the whole volume, under the keystore of now");
     assert_eq!(fs::read(volume.path("other")).unwrap(), b"other");
+}
+
+#[test]
+fn shredding_in_a_zone_ends_all_copies_from_since_the_file_had_a_secret() {
+    let mut volume = Volume::bare();
+    volume.keystore_create();
+    for alias in ["alias/volume", "alias/patients"] {
+        ok(volume.kmsfs("key").args(["create", "--alias", alias]));
+    }
+    volume.init(&["--key", "alias/volume"]);
+    volume.mount();
+    fs::create_dir(volume.path("patients")).unwrap();
+    fs::write(volume.path("patients/old"), b"was there before the zone").unwrap();
+    let set = ["set", "--key", "alias/patients", "--shreddable"];
+    ok(volume.kmsfs("zone").args(set).arg(volume.path("patients")));
+    fs::write(volume.path("patients/new"), b"new").unwrap();
+    fs::write(volume.path("patients/stays"), b"stays").unwrap();
+    fs::write(volume.path("moved"), b"moved").unwrap();
+    volume.remount();
+    let (from_outside, from_inside) = (volume.scratch("outside"), volume.scratch("inside"));
+    volume.unmount();
+    copy(&volume.lower(), &from_outside);
+    volume.mount();
+    fs::rename(volume.path("moved"), volume.path("patients/moved")).unwrap();
+    volume.unmount();
+    copy(&volume.lower(), &from_inside);
+    volume.mount();
+    // The copies have the data key from before; the secret is the same.
+    ok(volume.kmsfs("rekey").arg(volume.path("patients")));
+
+    let doomed = ["old", "new", "moved"].map(|name| volume.path("patients").join(name));
+    let mut args = vec![Path::new("--yes")];
+    args.extend(doomed.iter().map(PathBuf::as_path));
+    let (counts, succeeded) = run(&volume, "shred", &args);
+    assert!(succeeded && counts["shredded"] == 3, "{counts}");
+
+    volume.unmount();
+    put_back(&volume, &from_inside);
+    volume.mount();
+    for path in &doomed {
+        assert!(is_nokey(path), "{}", path.display());
+    }
+    assert_eq!(fs::read(volume.path("patients/stays")).unwrap(), b"stays");
+    volume.unmount();
+    put_back(&volume, &from_outside);
+    volume.mount();
+    assert!(is_nokey(&doomed[0]) && is_nokey(&doomed[1]));
+    // What the threat model says of copies from before the file had a secret.
+    assert_eq!(fs::read(volume.path("moved")).unwrap(), b"moved");
+}
+
+/// Puts a copy of the lower directory in its place.
+fn put_back(volume: &Volume, copied: &Path) {
+    fs::remove_dir_all(volume.lower()).unwrap();
+    copy(copied, &volume.lower());
 }
 
 #[test]

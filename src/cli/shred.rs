@@ -17,11 +17,13 @@ It cannot reach
   copies of the keystore made before: who has one, and what unlocks it, and a
   copy of the lower file, still opens that
   files without a secret: they are left as they are and named
-  copies made before a file got its secret, by a move or a rewrap: rekey such
-  files when they arrive
+  copies made before a file got its secret, by a move or a rewrap: they open
+  for ever, and give away the data key of later copies too unless the file was
+  rekeyed when it arrived
 
-What helps against the first two is to destroy the key of the zone or volume
-(kmsfs key schedule-deletion), with all that is under it.
+What helps against the last two is to destroy the key that they are under
+(kmsfs key schedule-deletion), with all that is under it. A copy of the keystore
+holds that key as well: destroy such copies, or what unlocks them.
 
 Examples:
   kmsfs shred ~/vault/contract.pdf
@@ -113,7 +115,8 @@ impl Counts {
         ))?;
         if shredded > 0 {
             output::note(format_args!(
-                "Copies of the keystore made before still hold the secrets: destroy those that are not needed."
+                "Copies of the keystore made before still hold the secrets: destroy those that are not needed. Copies \
+                 of a file from before it came into a shreddable volume or zone still open."
             ));
         }
         Ok(())
