@@ -280,13 +280,7 @@ impl Place {
             let mount = running.into_iter().find(|running| running.report.lower == full);
             return Ok(Place { mount, lower: full, dir: PathBuf::new() });
         }
-        // The deepest mount comes first.
-        running.sort_by_key(|running| std::cmp::Reverse(running.report.mount_point.components().count()));
-        let mount = running.into_iter().find(|running| full.starts_with(&running.report.mount_point));
-        let mount = mount.ok_or_else(|| {
-            Failure::new(Exit::NoVolume, format_args!("{} is in no mount of yours", dir.display()))
-                .hint("Of a volume that is not mounted, name the lower directory: --lower DIR")
-        })?;
+        let mount = running.swap_remove(mount_of(&running, &full, dir)?);
         let dir = full.strip_prefix(&mount.report.mount_point).unwrap_or(&full).to_owned();
         Ok(Place { lower: mount.report.lower.clone(), mount: Some(mount), dir })
     }
@@ -408,6 +402,20 @@ impl Place {
 
 /// Is given a line of an answer, and the volume where it is opened here; returns what the whole answer is once it knows.
 pub(crate) type Hear<'a, T> = dyn FnMut(&str, Option<&Filesystem>) -> Result<Option<T>, Failure> + 'a;
+
+/// Which of the mounts `resolved` is in; people named it `path`.
+///
+/// # Errors
+/// It is in none.
+pub(crate) fn mount_of(running: &[Running], resolved: &Path, path: &Path) -> Result<usize, Failure> {
+    let point = |at: &usize| &running[*at].report.mount_point;
+    let around = (0..running.len()).filter(|at| resolved.starts_with(point(at)));
+    // Mounts lie in mounts: the deepest is meant.
+    around.max_by_key(|at| point(at).components().count()).ok_or_else(|| {
+        Failure::new(Exit::NoVolume, format_args!("{} is in no mount of yours", path.display()))
+            .hint("Of a volume that is not mounted, name the lower directory: --lower DIR")
+    })
+}
 
 /// Passes progress on. Gives the last answer.
 fn heard(line: &str, progress: &mut dyn FnMut(Progress)) -> Result<Option<Answer>, Failure> {

@@ -123,10 +123,7 @@ impl Filesystem {
                 let zone = dir.inode.zone();
                 // Under which key it is now is not told by the name it was found by: it may have others.
                 let there = Place { dir: Arc::clone(&from), name: name.into() };
-                if inode.is_file()
-                    && self.store.keyring().has_zones()
-                    && self.zone_of_file(&inode, &there)? != Some(zone)
-                {
+                if inode.is_file() && self.has_zones() && self.zone_of_file(&inode, &there)? != Some(zone) {
                     let Some(open) = &open else {
                         // Not while names are locked.
                         drop(names);

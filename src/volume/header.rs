@@ -222,7 +222,12 @@ fn slots(bytes: &[u8]) -> Vec<Unverified<'_>> {
 
 /// What a header claims, unverified: good for showing it, not for believing it.
 pub fn claimed(bytes: &[u8]) -> Option<Header> {
-    slots(bytes).into_iter().next().map(|u| u.header)
+    claims(bytes).next()
+}
+
+/// What both slots of a header claim, the newer first; as [`claimed`].
+pub fn claims(bytes: &[u8]) -> impl Iterator<Item = Header> {
+    slots(bytes).into_iter().map(|u| u.header)
 }
 
 /// The file id a header claims, unverified: good for finding a file, not for believing it.

@@ -10,7 +10,6 @@ use super::tags::TagCache;
 use super::{Error, PathHint, Result, geometry};
 use crate::keys::{Envelope, FileKey, Keyring, ZoneId};
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -233,13 +232,11 @@ impl FileStore {
             || hint.lower_path().map_or_else(|| format!("inode {}", id.1), |p| p.display().to_string());
         let mut page0 = [0u8; geometry::BLOCK_LEN];
         let n = self.0.lower.pread(&fd, &mut page0, 0)?;
-        let asked = RefCell::new(Vec::new());
-        let decoded = header::decode(&page0[..n], &Lazy(&named), |id, envelope| {
-            asked.borrow_mut().push((*id, envelope.clone()));
-            self.0.keyring.open(id, envelope)
-        });
+        let decoded = header::decode(&page0[..n], &Lazy(&named), |id, w| self.0.keyring.open(id, w));
         if let Err(Error::Corrupt { .. }) = &decoded {
-            asked.borrow().iter().for_each(|(id, envelope)| self.0.keyring.distrust(id, envelope));
+            for claimed in header::claims(&page0[..n]) {
+                self.0.keyring.distrust(&claimed.file_id, &claimed.slot.envelope);
+            }
         }
         let (header, key) = decoded?;
         if header.cipher != self.0.keyring.cipher() {

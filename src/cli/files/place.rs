@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Event, Request};
-use crate::cli::live::{Below, Place};
+use crate::cli::live::{Below, Place, mount_of};
 use crate::cli::provider::KmsArgs;
 use crate::cli::secret::UnlockArgs;
 use crate::cli::{Exit, Failure, Global};
@@ -116,17 +116,11 @@ fn in_volume(lower: &Path, paths: &[PathBuf]) -> Result<Target, Failure> {
 
 fn in_mount(paths: &[PathBuf]) -> Result<Target, Failure> {
     let mut running = control::running();
-    // The deepest mount comes first.
-    running.sort_by_key(|running| std::cmp::Reverse(running.report.mount_point.components().count()));
     let mut found: Option<usize> = None;
     let mut below = Vec::new();
     for path in paths {
         let resolved = resolve(path)?;
-        let at = running.iter().position(|running| resolved.starts_with(&running.report.mount_point));
-        let at = at.ok_or_else(|| {
-            Failure::new(Exit::NoVolume, format_args!("{} is in no mount of yours", path.display()))
-                .hint("Of a volume that is not mounted, name the lower directory: --lower DIR")
-        })?;
+        let at = mount_of(&running, &resolved, path)?;
         if found.is_some_and(|other| other != at) {
             return Err(Failure::new(Exit::Usage, "the paths are in more than one volume"));
         }
