@@ -6,8 +6,9 @@
 #[allow(dead_code, reason = "the tests of the service itself use more of it")]
 mod client;
 mod common;
+#[path = "common/service.rs"]
+mod service;
 
-use client::{Connection, Request};
 use common::{
     tools::{bytes, ok, progress},
     volume::{Volume, wait_until},
@@ -17,13 +18,12 @@ use kmsfs::kms::keystore::Unlock;
 use kmsfs::kms::{Call, Kms, NewAccessKey, Options};
 use rustix::io::Errno;
 use serde_json::json;
+use service::{KEY, Service};
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader},
-    net::SocketAddr,
+    io,
     os::unix::fs::FileExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -32,58 +32,6 @@ const PROMISE: Duration = Duration::from_secs(1);
 
 /// How long a cold file may take to fail while the service is away.
 const BOUND: Duration = Duration::from_secs(15);
-
-const KEY: &str = "alias/volume";
-
-/// A running `kmsfs kms serve` on the volume's keystore; killed when dropped.
-struct Service {
-    process: Child,
-    socket: PathBuf,
-    address: SocketAddr,
-}
-
-impl Service {
-    /// Starts it, on `address` or a free one, with more arguments.
-    fn start(volume: &Volume, address: &str, args: &[&str]) -> Service {
-        let socket = volume.home().join("kms.sock");
-        let mut command = volume.kmsfs("kms");
-        command.args(["serve", "--listen", address, "--socket"]).arg(&socket).args(args);
-        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| {
-            progress(format_args!("service: {line}"));
-            line.split_once("://")?.1.strip_suffix('.')?.parse().ok()
-        });
-        std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
-        Service { process, socket, address: address.expect("the service says where it serves") }
-    }
-
-    fn url(&self) -> String {
-        format!("unix:{}", self.socket.display())
-    }
-
-    /// Calls an operation on the volume's key, and returns when it was acknowledged.
-    fn key(&self, operation: &str) -> Instant {
-        let call = |operation: &str, body| {
-            Connection::unix(&self.socket).send(&Request::new(operation, format!("{body}"))).ok()
-        };
-        let key = call("DescribeKey", json!({ "KeyId": KEY }))["KeyMetadata"]["KeyId"].clone();
-        call(operation, json!({ "KeyId": key }));
-        Instant::now()
-    }
-
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// A volume that is not mounted yet, under a key of a service.
 fn volume_of_a_service() -> (Volume, Service) {

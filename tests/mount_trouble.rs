@@ -6,28 +6,27 @@
 #[allow(dead_code, reason = "the tests of the service itself use more of it")]
 mod client;
 mod common;
+#[path = "common/service.rs"]
+mod service;
 
-use client::{Connection, Request};
 use common::{
     tools::{bytes, ok, progress},
     volume::{Volume, wait_until},
 };
 use rustix::io::Errno;
 use serde_json::{Value, json};
+use service::{KEY, Service};
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::FileExt,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
     thread,
     time::{Duration, Instant},
 };
-
-const KEY: &str = "alias/volume";
 
 /// How long a request may take that needs the KMS, by default.
 const BOUND: Duration = Duration::from_secs(12);
@@ -164,48 +163,12 @@ fn say(client: &mut UnixStream, status: &str, body: &Value) -> io::Result<()> {
     write!(client, "content-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// `kmsfs kms serve` on the volume's keystore; killed when dropped.
-struct Service {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Service {
-    fn start(volume: &Volume) -> Service {
-        let socket = volume.home().join("kms.sock");
-        let mut command = volume.kmsfs("kms");
-        command.args(["serve", "--socket"]).arg(&socket).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let serves = lines.any(|line| line.contains("kms.sock"));
-        assert!(serves, "the service did not start");
-        thread::spawn(move || lines.for_each(drop));
-        Service { process, socket }
-    }
-
-    /// Calls an operation on the volume's key.
-    fn key(&self, operation: &str) {
-        let call = |operation: &str, body| {
-            Connection::unix(&self.socket).send(&Request::new(operation, format!("{body}"))).ok()
-        };
-        let key = call("DescribeKey", json!({ "KeyId": KEY }))["KeyMetadata"]["KeyId"].clone();
-        call(operation, json!({ "KeyId": key }));
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// A mounted volume, the service with its key, and the relay between them.
 fn volume() -> (Volume, Service, Relay) {
     let mut volume = Volume::bare();
     volume.keystore_create();
     ok(volume.kmsfs("key").args(["create", "--alias", KEY]));
-    let service = Service::start(&volume);
+    let service = Service::start(&volume, "127.0.0.1:0", &[]);
     let relay = Relay::start(&volume, service.socket.clone());
     let url = format!("unix:{}", relay.socket.display());
     volume.init(&["--kms", &url, "--key", KEY]);
@@ -337,7 +300,7 @@ fn whatever_is_wrong_with_the_kms_is_an_error_in_time_and_over_when_it_is() {
     }
     drop(service);
     assert_warm_goes_on(&volume, 99);
-    let _service = Service::start(&volume);
+    let _service = Service::start(&volume, "127.0.0.1:0", &[]);
     assert!(wait_until(BOUND, || fs::read(volume.path("cold-15")).is_ok()));
     volume.unmount();
     assert_clean(&volume, &relay);
@@ -418,7 +381,7 @@ fn a_thousand_rounds_of_every_trouble_lose_nothing() {
                 49 => {
                     drop(service.take());
                     thread::sleep(pause);
-                    service = Some(Service::start(&volume));
+                    service = Some(Service::start(&volume, "127.0.0.1:0", &[]));
                 }
                 n if n % 3 == 0 => {
                     relay.set(MODES[1 + usize::from(random) % (MODES.len() - 1)]);
