@@ -1,0 +1,119 @@
+//! Shares on their way to custodians, and back from them.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::{self, BufRead, IsTerminal, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use qrcode::{QrCode, render::unicode};
+
+use super::custody::InitArgs;
+use crate::{
+    cli::{Exit, Failure, Global, output, secret},
+    crypto::SecretBytes,
+    hsm::{
+        Sealed,
+        shares::Secret,
+        text::Labelled,
+        unsealing::{Taken, Unsealing},
+    },
+};
+
+/// The secret, of the shares in files, or else of those that custodians type.
+pub(super) fn collect(sealed: &Sealed, files: &[PathBuf]) -> Result<Secret, Failure> {
+    let mut unsealing = Unsealing::default();
+    let mut files = files.iter();
+    loop {
+        let file = files.next();
+        let share = secret::share(file.map(PathBuf::as_path), None)?;
+        let wrong = |what: &dyn std::fmt::Display| Failure::new(Exit::WrongSecret, what);
+        let words = std::str::from_utf8(share.expose()).map_err(|_| wrong(&"the share is no text"))?;
+        let labelled = Labelled::from_words(words).map_err(|err| wrong(&err))?;
+        match unsealing.submit(sealed, labelled, Instant::now()).map_err(|err| wrong(&err))? {
+            Taken::Complete(secret) => return Ok(secret),
+            Taken::More { have, need } => output::note(format_args!("{} of {need} shares.", have.len())),
+        }
+    }
+}
+
+/// Where new shares go.
+pub(super) enum Destination {
+    Terminal,
+    Output,
+    Directory(PathBuf),
+}
+
+impl Destination {
+    /// Made ready before the keystore is: its shares are to be had once.
+    pub(super) fn prepare(args: &InitArgs, global: &Global) -> Result<Destination, Failure> {
+        match &args.shares_to {
+            Some(path) => {
+                let made = DirBuilder::new().mode(0o700).recursive(true).create(path);
+                made.map_err(|err| Failure::io("make the directory", path, &err))?;
+                Ok(Destination::Directory(path.clone()))
+            }
+            None if global.json => {
+                let message = "--json shows no shares: they would end up wherever the output goes";
+                Err(Failure::new(Exit::Usage, message).hint("Name a directory for them: --shares-to DIR."))
+            }
+            None if output::is_terminal() && io::stdin().is_terminal() => Ok(Destination::Terminal),
+            None => Ok(Destination::Output),
+        }
+    }
+
+    pub(super) fn hand_out(&self, sealed: &Sealed, shares: &[Labelled]) -> Result<Vec<PathBuf>, Failure> {
+        let mut files = Vec::new();
+        for share in shares {
+            let page = page(sealed, share)?;
+            match self {
+                Destination::Terminal => show_page(&page)?,
+                Destination::Output => output::bytes(page.expose())?,
+                Destination::Directory(path) => files.push(write(path, share.share.index, share)?),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// A share as its custodian gets it.
+fn page(sealed: &Sealed, labelled: &Labelled) -> Result<SecretBytes, Failure> {
+    let words = labelled.to_words();
+    let code = QrCode::new(words.expose())
+        .map_err(|err| Failure::new(Exit::Failure, format_args!("cannot draw a share: {err}")))?;
+    let picture = code.render::<unicode::Dense1x2>().build();
+    let (index, of, need) = (labelled.share.index, labelled.custodians, labelled.threshold);
+    let mut text =
+        format!("kmsfs HSM {sealed}: share {index} of {of}, of which {need} open it\n\n{picture}\n");
+    let words = std::str::from_utf8(words.expose()).expect("words are ASCII");
+    for (line, words) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
+        text.push_str(&format!("{:3}  {}\n", 6 * line + 1, words.join(" ")));
+    }
+    text.push('\n');
+    Ok(SecretBytes::from(text))
+}
+
+/// Shows a page until its reader has it, and then no longer.
+fn show_page(page: &SecretBytes) -> Result<(), Failure> {
+    output::bytes(page.expose())?;
+    output::bytes(b"For this custodian only. Write the words down, then press Enter.")?;
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    read.map_err(|err| Failure::new(Exit::Failure, format_args!("cannot read the terminal: {err}")))?;
+    output::bytes(b"\x1b[2J\x1b[3J\x1b[H") // the screen, what was scrolled off it, and to the top
+}
+
+fn write(directory: &Path, index: u8, labelled: &Labelled) -> Result<PathBuf, Failure> {
+    let path = directory.join(format!("share-{index}.txt"));
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| {
+        file.write_all(labelled.to_words().expose())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    })
+    .map_err(|err| Failure::io("write", &path, &err))?;
+    Ok(path)
+}

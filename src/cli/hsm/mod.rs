@@ -1,0 +1,67 @@
+//! `kmsfs hsm`: a keystore that only a quorum of custodians opens.
+
+mod custody;
+mod handing_out;
+mod service;
+
+use clap::Subcommand;
+
+use super::{Failure, Global};
+
+/// Arguments of `kmsfs hsm`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+An HSM's keystore is opened by a quorum: any M of its N custodians, each with a
+share of their own. There is no passphrase beside it and no recovery: if more
+than N - M shares are lost, so are the keys, and what they protect.
+
+`kmsfs kms serve` starts sealed on such a keystore. Custodians unlock it one by
+one, from any terminal of the machine; mounts that were waiting go on by
+themselves.
+
+What software cannot promise: whoever is root on the machine while the HSM is
+operational can read the keys from memory.
+
+Examples:
+  kmsfs hsm init --quorum 2/3
+  kmsfs kms serve &
+  kmsfs hsm unlock          (two custodians, one after the other)
+  kmsfs hsm lock")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a keystore whose root key custodians share, and their shares
+    ///
+    /// Each share is shown once, on a page of its own. Nothing of it is kept.
+    Init(custody::InitArgs),
+    /// Show whether the HSM is sealed, and whose shares are there
+    Status(service::SocketArgs),
+    /// Give a share to the HSM; the last one needed opens it
+    Unlock(service::UnlockArgs),
+    /// Seal the HSM at once: its keys leave memory
+    Lock(service::SocketArgs),
+    /// Hand out new shares, of the same quorum or another; old ones are worth nothing with them
+    ///
+    /// A quorum of custodians gives its shares to this command. It helps where fewer than a
+    /// quorum of shares were lost or seen. Whoever has a quorum of old shares has the secret;
+    /// against that, move the keys to a new HSM.
+    Refresh(custody::RefreshArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The keystore cannot be made; the service does not answer, or refuses.
+pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    match &args.command {
+        Command::Init(args) => custody::init(args, global),
+        Command::Status(args) => service::status(args, global.json),
+        Command::Unlock(args) => service::unlock(args, global.json),
+        Command::Refresh(args) => custody::refresh(args, global),
+        Command::Lock(args) => service::lock(args, global.json),
+    }
+}

@@ -1,0 +1,92 @@
+//! What custodians ask of a running service.
+
+use std::{os::fd::RawFd, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Exit, Failure, access, output, secret},
+    fuse::control,
+    keys::{Caller, Place},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SocketArgs {
+    /// The service's unix socket [default: kms.sock in /run/kmsfs for root, in $XDG_RUNTIME_DIR/kmsfs for others]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UnlockArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// Read the share from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "share_fd")]
+    share_file: Option<PathBuf>,
+    /// Read the share from a file descriptor
+    #[arg(long, value_name = "N")]
+    share_fd: Option<RawFd>,
+}
+
+impl SocketArgs {
+    fn call(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
+        let socket = self.socket.clone().unwrap_or_else(|| control::runtime_directory().join("kms.sock"));
+        let socket = std::path::absolute(&socket).map_err(|err| Failure::io("find", &socket, &err))?;
+        Ok(Caller::new(Place::Unix(socket))?.call(operation, body)?)
+    }
+}
+
+pub(super) fn status(args: &SocketArgs, json: bool) -> Result<(), Failure> {
+    show(&args.call("HsmStatus", &json!({}))?, json)
+}
+
+pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
+    access::prepare()?;
+    // Before anybody types: is there an HSM, and does it wait for shares?
+    let status = args.socket.call("HsmStatus", &json!({}))?;
+    if status["State"] == "Operational" {
+        return show(&status, json);
+    }
+    let share = secret::share(args.share_file.as_deref(), args.share_fd)?;
+    let words = std::str::from_utf8(share.expose());
+    let words = words.map_err(|_| Failure::new(Exit::NoSecret, "the share is no text"))?;
+    show(&args.socket.call("HsmUnlock", &json!({ "Share": words.trim() }))?, json)
+}
+
+pub(super) fn lock(args: &SocketArgs, json: bool) -> Result<(), Failure> {
+    let status = args.call("HsmLock", &json!({}))?;
+    if json {
+        return output::json(&status);
+    }
+    output::note(format_args!("The HSM is sealed."));
+    Ok(())
+}
+
+fn show(status: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(status);
+    }
+    let text = |name: &str| match &status[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let submitted: Vec<_> =
+        status["Submitted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let left = status["SecondsLeft"].as_u64().map(|left| format!("{left} seconds, then they are forgotten"));
+    output::fields(&[
+        ("HSM", text("Name")),
+        ("State", text("State").to_lowercase()),
+        ("Quorum", format!("{} of {} shares", text("Threshold"), text("Custodians"))),
+        (
+            "Shares given",
+            if submitted.is_empty() {
+                String::new()
+            } else {
+                format!("of custodians {}", submitted.join(", "))
+            },
+        ),
+        ("Time left", left.unwrap_or_default()),
+    ])
+}
