@@ -179,8 +179,8 @@ impl From<keystore::Error> for Failure {
     fn from(err: keystore::Error) -> Failure {
         use keystore::Error::{
             Conflict, Database, Exists, Foreign, Io, LastSlot, Location, Missing, Newer, NoSuchSlot,
-            QuorumOnly, Rekeyed, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret, WrongKeyFile,
-            WrongPassphrase, WrongShares,
+            QuorumOnly, Rekeyed, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret,
+            WrongKeyFile, WrongPassphrase, WrongShares,
         };
         let (exit, hint) = match &err {
             Missing(_) => (

@@ -17,7 +17,12 @@ pub(super) struct SettingsRecord {
     /// The region in ARNs.
     pub(super) region: String,
     /// The key of the audit logs, where the root key no longer gives it: it was replaced, and the logs go on.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write", deserialize_with = "read")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write",
+        deserialize_with = "read"
+    )]
     pub(super) audit_key: Option<Arc<Key>>,
 }
 

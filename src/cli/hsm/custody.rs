@@ -63,13 +63,12 @@ pub(super) fn refresh(args: &ReplaceArgs, global: &Global) -> Result<(), Failure
 
 /// New shares, and a new root key.
 pub(super) fn rekey(args: &ReplaceArgs, global: &Global) -> Result<(), Failure> {
-    let (sealed, files) = replace(args, global, |sealed, _, threshold, custodians| {
-        sealed.rekey(threshold, custodians)
-    })?;
+    let (sealed, files) =
+        replace(args, global, |sealed, _, threshold, custodians| sealed.rekey(threshold, custodians))?;
     done(&sealed, &files, global.json, "Gave a new root key to the keystore")?;
     output::note(format_args!(
         "Old shares still open backups and other copies of the keystore from before: destroy the copies that you can.\n\
-         A key that somebody may have taken out of one is known for good; `kmsfs key rotate` and `kmsfs rewrap` give files another.\n\
+         If a quorum of old shares may come together with one, take its keys for known: rotate them, then `kmsfs rewrap` volumes.\n\
          Services on the keystore have sealed themselves. Temporary credentials and import tokens have ended."
     ));
     Ok(())

@@ -49,9 +49,9 @@ impl Change<'_> {
     /// have then, as of the same generation.
     fn seal_rows_anew(&self, new: &Vault, slots: &[u8]) -> Result<Manifest> {
         let old = &self.keystore.vault.seals;
-        let head = self.transaction.first("SELECT generation, manifest FROM keystore", |row| {
-            Ok((row.number(0)?, row.array(1)?))
-        })?;
+        let head = self
+            .transaction
+            .first("SELECT generation, manifest FROM keystore", |row| Ok((row.number(0)?, row.array(1)?)))?;
         let (generation, mac) = head.ok_or_else(|| old.tampered("a keystore without its row"))?;
         let mut resealing =
             Resealing { old, new: &new.seals, before: RowDigest::default(), after: RowDigest::default() };

@@ -119,7 +119,8 @@ fn a_file_keeps_nothing_of_what_was_sealed_under_the_old_root_key() {
     let kms = create(&scratch);
     key(&kms);
     drop(kms);
-    let old = scratch.bytes("SELECT sealed FROM material UNION SELECT sealed FROM record UNION SELECT sealed FROM slot");
+    let old = scratch
+        .bytes("SELECT sealed FROM material UNION SELECT sealed FROM record UNION SELECT sealed FROM slot");
     assert_eq!(old.len(), 3);
     open(&scratch, 0).unwrap().rekey(quorum(1)).unwrap();
     let left = scratch.content();
