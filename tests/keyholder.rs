@@ -1,4 +1,4 @@
-//! What root finds of keys in the memory of `kmsfs kms serve`, and what a crash leaves of it.
+//! What root finds of keys in the memory of `kmsfs kms serve`, what a crash leaves of it, and what it says of them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "kms_api/client.rs"]
@@ -14,7 +14,7 @@ use common::{
 use serde_json::json;
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::FileExt,
     os::unix::process::ExitStatusExt,
     path::Path,
@@ -84,11 +84,19 @@ fn root_finds_no_key_material_and_a_crash_leaves_none() {
     let crash = volume.scratch("crash");
     fs::create_dir(&crash).unwrap();
     let mut serve = volume.kmsfs("kms");
-    serve.args(["serve", "--socket"]).arg(&socket).current_dir(&crash).stderr(Stdio::piped());
+    serve
+        .args(["serve", "--socket"])
+        .arg(&socket)
+        .env("KMSFS_LOG", "trace")
+        .current_dir(&crash)
+        .stderr(Stdio::piped());
     let mut service = serve.spawn().unwrap();
-    let mut lines = BufReader::new(service.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("Serving on")));
-    std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
+    let mut log = BufReader::new(service.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Serving on") {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    let log = std::thread::spawn(move || log.read_to_string(&mut said).map(|_| said));
 
     let mut connection = Connection::unix(&socket);
     let marker = "a plaintext that the test can find";
@@ -109,12 +117,31 @@ fn root_finds_no_key_material_and_a_crash_leaves_none() {
             progress(format_args!("SKIPPED: no memory can be hidden from root on this kernel: {error}"))
         }
     }
+    let environment = fs::read(format!("/proc/{}/environ", service.id())).unwrap();
+    assert!(!environment.is_empty() && !shows(&environment, &material), "key material in the environment");
 
     // As an assertion of a library ends it.
     ok(Command::new("kill").args(["-ABRT", &service.id().to_string()]));
     let status = service.wait().unwrap();
     assert!(status.signal().is_some() && !status.core_dumped(), "{status:?}");
     assert!(is_empty(&crash), "a core file was left");
+    let said = log.join().unwrap().unwrap();
+    assert!(said.contains("confined to its own files"), "the log says all it can: {said}");
+    for secret in [&material, marker.as_bytes(), passphrase(&volume).as_bytes()] {
+        assert!(!shows(said.as_bytes(), secret), "a secret in the log");
+    }
+    let audit = fs::read(volume.home().join("kmsfs/keystore.audit/audit-000001.jsonl")).unwrap();
+    assert!(holds(&audit, b"Decrypt") && !shows(&audit, marker.as_bytes()), "a plaintext in the audit log");
+}
+
+fn passphrase(volume: &Volume) -> String {
+    fs::read_to_string(volume.passphrase_file()).unwrap().trim_end().to_owned()
+}
+
+/// Whether a text has a secret, in whatever spelling.
+fn shows(text: &[u8], secret: &[u8]) -> bool {
+    let spellings = [secret.to_vec(), base64(secret).into_bytes(), hex::encode(secret).into_bytes()];
+    spellings.iter().any(|spelling| holds(text, spelling))
 }
 
 fn is_empty(directory: &Path) -> bool {

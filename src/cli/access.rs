@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use super::{
@@ -125,9 +126,13 @@ fn options(passphrase_cost: Option<Argon2Params>) -> kms::Options {
 
 /// Before any key is touched: no core dumps from here on, and both cipher backends agree.
 pub(super) fn prepare() -> Result<(), Failure> {
-    if let Err(err) = crypto::harden_process() {
-        log::warn!("cannot keep this process out of core dumps: {err}");
-    }
+    // Once: a service that is confined by now can no longer do it.
+    static HARDENED: Once = Once::new();
+    HARDENED.call_once(|| {
+        if let Err(err) = crypto::harden_process() {
+            log::warn!("cannot keep this process out of core dumps: {err}");
+        }
+    });
     crypto::self_test().map_err(|err| {
         Failure::new(Exit::Failure, err)
             .hint("This build or this machine computes ciphers wrongly; do not use it.")

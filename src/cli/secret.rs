@@ -89,6 +89,14 @@ impl Source {
         key_file.or(file.clone().map(Source::PassphraseFile)).or(fd.map(Source::PassphraseFd))
     }
 
+    /// The file that it is read from, if it is one by name.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Source::KeyFile(path) | Source::PassphraseFile(path) => Some(path),
+            Source::PassphraseFd(_) | Source::Prompt => None,
+        }
+    }
+
     /// The secret of a slot that exists; `what` is asked for at the terminal.
     ///
     /// # Errors

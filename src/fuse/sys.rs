@@ -226,3 +226,53 @@ pub fn open_syslog() {
     // SAFETY: the name is a static NUL-terminated string, which syslog keeps a pointer to.
     unsafe { libc::openlog(c"kmsfs".as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_DAEMON) };
 }
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    name: CString,
+    /// Its number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+}
+
+/// Finds the user called `name`.
+///
+/// # Errors
+/// The errno of `getpwnam_r`.
+pub fn account(name: &str) -> io::Result<Option<Account>> {
+    /// Room for an entry's texts: far more than any has.
+    const TEXTS: usize = 64 << 10;
+    let name = cstring(OsStr::new(name))?;
+    let mut texts = vec![0; TEXTS];
+    // SAFETY: an all-zero `passwd` is valid: null pointers and numbers.
+    let mut entry: libc::passwd = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: `name` is NUL-terminated; `entry`, `texts` (of the length stated) and `found` are writable.
+    let failed = unsafe {
+        libc::getpwnam_r(name.as_ptr(), &raw mut entry, texts.as_mut_ptr(), texts.len(), &raw mut found)
+    };
+    match failed {
+        0 if found.is_null() => Ok(None),
+        0 => Ok(Some(Account { name, uid: entry.pw_uid, gid: entry.pw_gid })),
+        // POSIX leaves open how a missing entry is told.
+        libc::ENOENT | libc::ESRCH => Ok(None),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Makes all of this process the user's, with the user's groups and no others, for good.
+///
+/// # Errors
+/// The errno of the call that was refused: the process is to end then, since it may be neither user.
+pub fn become_account(account: &Account) -> io::Result<()> {
+    let Account { name, uid, gid } = account;
+    // SAFETY: `name` is NUL-terminated.
+    check(unsafe { libc::initgroups(name.as_ptr(), *gid) })?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::setresgid(*gid, *gid, *gid) })?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::setresuid(*uid, *uid, *uid) })?;
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 mod access_key;
 mod audit;
+mod confine;
 mod init_tls;
 mod log;
 mod policy;
@@ -9,7 +10,9 @@ mod principal;
 mod serve;
 mod session;
 mod settings;
+mod syscalls;
 mod usage;
+mod user;
 
 use clap::Subcommand;
 
@@ -75,7 +78,7 @@ enum Command {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let open = || access::open(global, &args.unlock);
     match &args.command {
-        Command::Serve(args) => serve::run(args, global, open),
+        Command::Serve(serving) => serve::run(serving, global, &args.unlock),
         Command::InitTls(args) => init_tls::run(args, global),
         Command::Settings(args) => settings::run(&open()?, args, global.json),
         Command::Principal(command) => principal::run(&open()?, command, global.json),

@@ -5,7 +5,7 @@ use std::{
     os::linux::net::SocketAddrExt,
     os::unix::ffi::OsStrExt,
     os::unix::net::UnixDatagram,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,11 @@ use std::{
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::log::LogArgs;
+use super::{
+    confine::{Places, confine},
+    log::LogArgs,
+    user::User,
+};
 use crate::{
     api::{
         exposition::Exposition,
@@ -22,13 +26,14 @@ use crate::{
         server::{Limits, Listeners, Socket, tls},
         service::Service,
     },
-    cli::{Exit, Failure, Global, access, output},
+    cli::{Exit, Failure, Global, access, output, secret::UnlockArgs},
     crypto,
     fuse::{control, sys},
     hsm::{self, Sealed, shares::Secret},
     kms::{
         self, Kms, SystemClock,
         audit::{AuditLog, Durability, Options},
+        keystore::{self, Location},
         quota::Quotas,
     },
 };
@@ -50,6 +55,10 @@ Runs in the foreground until SIGTERM or SIGINT; requests in progress are finishe
 Every call is a line of the audit log, which `kmsfs kms audit` shows. Without
 --audit-durable a power cut may take the last second's lines along; with it no call
 is answered before its line is on the disk, and none while it cannot be written.
+
+Before the keystore is opened, the process gives up what it does not need: other
+files than its own, other programs, other processes, most of the kernel's calls.
+With --user it is not even root's any more.
 
 Examples:
   kmsfs kms serve
@@ -89,6 +98,9 @@ pub struct Args {
     /// Loopback address and port where Prometheus may read the service's figures, at /metrics
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// As root: the user to run as. The keystore must be in a directory of theirs
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Threads that serve requests [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -96,21 +108,23 @@ pub struct Args {
 
 /// Runs the command: returns when the service has ended.
 ///
+/// What root is needed for comes first, then the process gives up what it does not need, and only then is the keystore
+/// opened: whatever opening it takes later, when an HSM is unlocked or a server's connection was lost, was possible then.
+///
 /// # Errors
 /// The keystore cannot be opened, or an address cannot be served.
-pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Failure>) -> Result<(), Failure> {
-    // Before anybody is asked for a passphrase.
+pub fn run(args: &Args, global: &Global, unlock: &UnlockArgs) -> Result<(), Failure> {
+    let user = args.user.as_deref().map(User::named).transpose()?;
+    let location = access::location(global)?;
     let directory = (!args.no_audit).then(|| args.log.directory(global)).transpose()?;
     let durability = if args.audit_durable { Durability::Durable } else { Durability::Buffered };
-    let making = Making { directory, durability, quota: args.quota.clone() };
+    let making = Making { directory, durability, quota: args.quota.as_ref().map(Quota::read).transpose()? };
     making.quotas()?;
+    // Before anything else takes memory for secrets, which is kept for the next one.
     if let Err(error) = crypto::hide_secrets() {
         log::info!("keys are locked in memory, but not hidden from root: {error}");
     }
-    let keystore = match custodians(global)? {
-        None => Keystore::Open(open()?),
-        Some(sealed) => Keystore::Sealed(sealed),
-    };
+    access::prepare()?;
     // Buffers of the network hold plaintexts too, and are not ours to place.
     if let Err(error) = crypto::lock_all_memory() {
         log::warn!("requests and answers could be swapped to disk: {error}");
@@ -118,25 +132,69 @@ pub fn run(args: &Args, global: &Global, open: impl FnOnce() -> Result<Kms, Fail
     let exposition = args.metrics.map(Exposition::bind).transpose();
     let exposition = exposition.map_err(|error| refused("show figures", &error))?;
     let listeners = listeners(args)?.showing(exposition);
+    let source = unlock.source();
+    let places = Places {
+        keystore: &location,
+        secret: source.file(),
+        audit: making.directory.as_deref(),
+        socket: listeners.socket(),
+    };
+    hand_over(&places, user.as_ref())?;
+    confine(&places);
+    let keystore = match custodians(&location)? {
+        None => Keystore::Open(access::open(global, unlock)?),
+        Some(sealed) => Keystore::Sealed(sealed),
+    };
     let gate = Arc::new(making.gate(keystore)?);
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;
-    let served = runtime.block_on(async {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        announce(&listeners);
-        let end = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            notify("STOPPING=1");
-            log::info!("ending; requests in progress are finished first");
-        };
-        listeners.serve(Arc::clone(&gate), Limits::default(), end).await
-    });
+    let served = runtime.block_on(serve(listeners, Arc::clone(&gate)));
     runtime.shutdown_timeout(LAST_CALLS);
     gate.close();
     served.map_err(|error| failed("serve", &error))
+}
+
+/// Makes what must be there before the process is confined, and becomes `user`, to whom everything then belongs.
+fn hand_over(places: &Places<'_>, user: Option<&User>) -> Result<(), Failure> {
+    if let Location::File(path) = places.keystore {
+        if !places.keystore.exists()? {
+            return Err(keystore::Error::Missing(places.keystore.clone()).into());
+        }
+        if let Some(user) = user {
+            user.expect_owned(path)?;
+            user.expect_owned(
+                path.parent().filter(|parent| parent != &Path::new("")).unwrap_or(Path::new(".")),
+            )?;
+        }
+    }
+    if let Some(directory) = places.audit {
+        let made = !directory.exists();
+        AuditLog::make_directory(directory)?;
+        match user {
+            Some(user) if made => user.give(directory)?,
+            Some(user) => user.expect_owned(directory)?,
+            None => {}
+        }
+    }
+    let Some(user) = user else { return Ok(()) };
+    if let Some(socket) = places.socket {
+        user.give(socket)?;
+    }
+    user.become_it()
+}
+
+/// Serves until the process is told to end.
+async fn serve(listeners: Listeners, gate: Arc<Gate>) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    announce(&listeners);
+    let end = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        notify("STOPPING=1");
+        log::info!("ending; requests in progress are finished first");
+    };
+    listeners.serve(gate, Limits::default(), end).await
 }
 
 /// What is to be served.
@@ -150,12 +208,12 @@ struct Making {
     /// Of the audit log.
     directory: Option<PathBuf>,
     durability: Durability,
-    quota: Option<PathBuf>,
+    quota: Option<Quota>,
 }
 
 impl Making {
     fn quotas(&self) -> Result<Option<Quotas>, Failure> {
-        self.quota.as_ref().map(quotas).transpose()
+        self.quota.as_ref().map(Quota::begin).transpose()
     }
 
     fn gate(self, keystore: Keystore) -> Result<Gate, Failure> {
@@ -183,9 +241,8 @@ impl Making {
 }
 
 /// The HSM, if custodians open the keystore.
-fn custodians(global: &Global) -> Result<Option<Sealed>, Failure> {
-    access::prepare()?;
-    match Sealed::find(&access::location(global)?) {
+fn custodians(location: &Location) -> Result<Option<Sealed>, Failure> {
+    match Sealed::find(location) {
         Ok(sealed) => Ok(Some(sealed)),
         // Whatever else there is to say of it, opening it says.
         Err(hsm::Error::NotAnHsm(_) | hsm::Error::Keystore(_)) => Ok(None),
@@ -193,15 +250,32 @@ fn custodians(global: &Global) -> Result<Option<Sealed>, Failure> {
     }
 }
 
-/// The quotas of a file, or AWS's own.
-fn quotas(file: &PathBuf) -> Result<Quotas, Failure> {
-    let now = Instant::now();
-    if file.as_os_str() == "aws" {
-        return Ok(Quotas::aws(now));
+/// Quotas as they were asked for.
+enum Quota {
+    /// AWS's own.
+    Aws,
+    /// What a file said when the service was started.
+    File(PathBuf, String),
+}
+
+impl Quota {
+    fn read(file: &PathBuf) -> Result<Quota, Failure> {
+        if file.as_os_str() == "aws" {
+            return Ok(Quota::Aws);
+        }
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+        Ok(Quota::File(file.clone(), text))
     }
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
-    let quotas = Quotas::parse(&text, now);
-    quotas.map_err(|error| Failure::new(Exit::Usage, format_args!("{}: {error}", file.display())))
+
+    /// The quotas, of which nothing is used up yet.
+    fn begin(&self) -> Result<Quotas, Failure> {
+        let now = Instant::now();
+        match self {
+            Quota::Aws => Ok(Quotas::aws(now)),
+            Quota::File(file, text) => Quotas::parse(text, now)
+                .map_err(|error| Failure::new(Exit::Usage, format_args!("{}: {error}", file.display()))),
+        }
+    }
 }
 
 fn runtime(threads: Option<u16>) -> std::io::Result<runtime::Runtime> {

@@ -109,6 +109,14 @@ pub struct Figures {
 }
 
 impl AuditLog {
+    /// Makes the directory of a log if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_directory(directory: &Path) -> Result<()> {
+        Directory::create(directory).map(drop)
+    }
+
     /// Opens the log in `directory` to append to it, and makes it if there is none. Runs a thread, so it must be
     /// opened after a daemon's last fork.
     ///

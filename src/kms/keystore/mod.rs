@@ -17,7 +17,6 @@ mod location;
 mod material;
 mod postgres;
 mod record;
-mod rekey;
 mod rows;
 mod schema;
 mod seal;
@@ -98,7 +97,7 @@ impl Vault {
     }
 }
 
-/// An open, unlocked keystore. Nothing is read or changed with a root key that is not the keystore's any more.
+/// An open, unlocked keystore.
 pub(super) struct Keystore {
     database: Box<dyn Database>,
     vault: Arc<Vault>,
@@ -217,16 +216,8 @@ impl Keystore {
         rows::read(&self.vault, transaction, slots, since, known)
     }
 
-    /// # Errors
-    /// `Rekeyed` if they seal another root key: a slot of custodians has another number then.
     fn read_slots(&self, transaction: &Transaction<'_>) -> Result<Vec<Slot>> {
-        let slots = slots::read(&self.vault.location, transaction, &self.vault.id)?;
-        match &*slots {
-            [Slot { info, .. }] if info.is_of_quorum() && info.id != self.unlocked_by => {
-                Err(Error::Rekeyed(self.vault.location.clone()))
-            }
-            _ => Ok(slots),
-        }
+        slots::read(&self.vault.location, transaction, &self.vault.id)
     }
 }
 
@@ -280,16 +271,13 @@ impl Change<'_> {
     pub(super) fn commit(self, manifest: &Manifest, before: Mark) -> Result<Mark> {
         let vault = &self.keystore.vault;
         let slots = slots::encode(&vault.id, &self.keystore.read_slots(&self.transaction)?);
-        self.write_manifest(manifest, &vault.seals.mac(manifest, &slots))?;
-        self.transaction.commit()?;
-        Ok(self.keystore.database.mark_after_commit(before, manifest.generation))
-    }
-
-    fn write_manifest(&self, manifest: &Manifest, mac: &[u8; 32]) -> Result<()> {
+        let mac = vault.seals.mac(manifest, &slots);
         self.transaction.execute(
             "UPDATE keystore SET generation = $1, manifest = $2",
-            &[manifest.generation.into(), Value::Bytes(mac)],
-        )
+            &[manifest.generation.into(), Value::Bytes(&mac)],
+        )?;
+        self.transaction.commit()?;
+        Ok(self.keystore.database.mark_after_commit(before, manifest.generation))
     }
 }
 

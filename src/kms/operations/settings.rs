@@ -56,8 +56,7 @@ impl Kms {
                 )));
             }
             let region = region.map_or(own, str::to_owned);
-            let known = draft.table.settings().cloned().unwrap_or_default();
-            draft.put_settings(SettingsRecord { account, region, ..known });
+            draft.put_settings(SettingsRecord { account, region });
             Ok(())
         })
     }

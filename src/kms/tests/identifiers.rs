@@ -6,11 +6,7 @@ use super::*;
 fn settle_in(kms: &Kms, account: &str, region: &str) {
     kms.core
         .change(|draft| {
-            draft.put_settings(SettingsRecord {
-                account: account.into(),
-                region: region.into(),
-                audit_key: None,
-            });
+            draft.put_settings(SettingsRecord { account: account.into(), region: region.into() });
             Ok(())
         })
         .unwrap();

@@ -19,7 +19,6 @@ mod postgres;
 mod principals;
 mod processes;
 mod records;
-mod rekey;
 mod rsa_encryption;
 mod scale;
 mod scratch;

@@ -12,17 +12,20 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// The port of a server that names none.
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
+
+/// Where the file is, if anything says so.
+pub(super) fn path() -> Option<PathBuf> {
+    let named = std::env::var_os("PGPASSFILE").map(PathBuf::from);
+    named.or_else(|| std::env::home_dir().map(|home| home.join(".pgpass")))
+}
 
 /// The password for a connection, if there is one.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::WeakSecret`] if others may read it.
 pub(super) fn find(config: &Config) -> Result<Option<SecretBytes>> {
-    let named = std::env::var_os("PGPASSFILE").map(PathBuf::from);
-    let Some(path) = named.or_else(|| std::env::home_dir().map(|home| home.join(".pgpass"))) else {
-        return Ok(None);
-    };
+    let Some(path) = path() else { return Ok(None) };
     let io = |source| Error::Io { path: path.clone(), source };
     let metadata = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => metadata,

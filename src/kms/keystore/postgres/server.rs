@@ -86,6 +86,19 @@ impl Server {
         Ok(Postgres::connect(self)?.format()? > 0)
     }
 
+    /// The files that connecting reads.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.authority.clone().into_iter().chain(passfile::path()).collect()
+    }
+
+    /// The TCP ports that it may be reached at.
+    pub fn ports(&self) -> Vec<u16> {
+        match self.config.get_ports() {
+            [] => vec![passfile::PORT],
+            ports => ports.to_vec(),
+        }
+    }
+
     /// Connects. Blocks, and must not be called in a thread that runs asynchronous tasks.
     pub(super) fn connect(&self) -> Result<Client> {
         let mut config = self.config.clone();
