@@ -2,87 +2,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/hsm.rs"]
+mod hsm;
 
 use common::{
-    tools::{bytes, ok, progress},
+    tools::{bytes, ok},
     volume::{Volume, wait_until},
 };
+use hsm::{Hsm, json, message};
 use rustix::io::Errno;
-use serde_json::Value;
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Write},
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    io::{self, Write},
     time::{Duration, Instant},
 };
 
 /// How long a cold file may take to fail while the HSM is sealed.
 const BOUND: Duration = Duration::from_secs(11);
-
-/// An HSM's service, and the shares of its custodians; killed when dropped.
-struct Hsm {
-    process: Child,
-    socket: PathBuf,
-    shares: PathBuf,
-}
-
-impl Hsm {
-    /// A new HSM with the volume's keystore, sealed.
-    fn start(volume: &Volume, quorum: &str) -> Hsm {
-        let shares = volume.home().join("shares");
-        ok(volume.kmsfs("hsm").args(["init", "--quorum", quorum, "--shares-to"]).arg(&shares));
-        let (process, socket) = serve(volume);
-        Hsm { process, socket, shares }
-    }
-
-    fn restart(&mut self, volume: &Volume) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        (self.process, self.socket) = serve(volume);
-    }
-
-    fn url(&self) -> String {
-        format!("unix:{}", self.socket.display())
-    }
-
-    fn command(&self, volume: &Volume, name: &str) -> Command {
-        let mut command = volume.kmsfs("hsm");
-        command.args([name, "--json", "--socket"]).arg(&self.socket);
-        command
-    }
-
-    fn unlock(&self, volume: &Volume, custodian: u8) -> Output {
-        let share = self.shares.join(format!("share-{custodian}.txt"));
-        self.command(volume, "unlock").arg("--share-file").arg(share).output().unwrap()
-    }
-
-    fn status(&self, volume: &Volume) -> Value {
-        serde_json::from_str(&ok(&mut self.command(volume, "status"))).unwrap()
-    }
-}
-
-fn serve(volume: &Volume) -> (Child, PathBuf) {
-    let socket = volume.home().join("hsm.sock");
-    let mut command = volume.kmsfs("kms");
-    let mut process =
-        command.args(["serve", "--socket"]).arg(&socket).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("Serving on")), "the service says that it serves");
-    std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
-    (process, socket)
-}
-
-impl Drop for Hsm {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn message(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn is_nokey<T>(result: &io::Result<T>) -> bool {
     result.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::NOKEY.raw_os_error()))
@@ -112,11 +48,6 @@ fn a_sealed_hsm_serves_nothing_and_a_quorum_opens_it() {
 
     hsm.restart(&volume);
     assert_eq!(hsm.status(&volume)["State"], "Sealed", "nothing of the shares was kept");
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", message(output));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! A sealed HSM has no [`Service`]: there is no root key, so there is nothing that could serve. The gate takes
 //! shares (`Kmsfs.HsmUnlock`), tells how far that is (`Kmsfs.HsmStatus`), and answers everything else with
 //! `KeyUnavailableException`. Enough shares make a service; `Kmsfs.HsmLock` takes it away. Requests in progress are
-//! finished, those that wait for something are sent home, and with the last of them the root key leaves memory.
+//! finished, those that wait for something are sent home, and with the last of them the root key leaves memory. A root
+//! key that is not the keystore's any more goes the same way.
 //!
 //! Shares are taken on the unix socket alone: they must not cross a network, TLS or not.
 
@@ -110,6 +111,12 @@ impl Open {
         let (end, ending) = end();
         Open { service, end, ending }
     }
+
+    fn close(self) {
+        self.end.come();
+        // What is known of the last calls is written down; that may take a moment.
+        drop(tokio::task::spawn_blocking(move || self.service.close()));
+    }
 }
 
 impl Gate {
@@ -151,13 +158,13 @@ impl Gate {
     }
 
     /// Looks for changes of keys, for ever, whenever there is a service.
-    pub(super) async fn follow_changes(&self) {
+    pub(super) async fn follow_changes(self: &Arc<Self>) {
         loop {
             let changed = self.changed.notified();
             match self.service() {
                 Some((service, mut until)) => {
                     tokio::select! {
-                        () = service.follow_changes() => {}
+                        () = service.follow_changes() => self.outdated(&service),
                         () = until.come() => {}
                     }
                 }
@@ -300,12 +307,24 @@ impl Gate {
         }
         let before = std::mem::replace(&mut *self.state.lock(), State::Sealed(Unsealing::default()));
         if let State::Open(open) = before {
-            open.end.come();
             log::warn!("user {uid} locked the HSM {}", hsm.sealed());
-            // What is known of the last calls is written down; that may take a moment.
-            drop(tokio::task::spawn_blocking(move || open.service.close()));
+            open.close();
         }
         Ok(())
+    }
+
+    /// Seals the HSM if `service` still is what serves it: its keystore has another root key.
+    fn outdated(self: &Arc<Self>, service: &Arc<Service>) {
+        let mut state = self.state.lock();
+        let is_it = matches!(&*state, State::Open(open) if Arc::ptr_eq(&open.service, service));
+        let before = is_it.then(|| std::mem::replace(&mut *state, State::Sealed(Unsealing::default())));
+        drop(state);
+        if let Some(State::Open(open)) = before {
+            log::warn!("the HSM has a new root key, and is sealed: its custodians have new shares");
+            open.close();
+            let gate = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || gate.hsm.as_ref().map(Hsm::look_again)));
+        }
     }
 }
 

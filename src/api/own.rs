@@ -111,9 +111,9 @@ impl Changes {
         Changes { kms, seen, started: Instant::now() }
     }
 
-    /// Looks for changes, for ever.
+    /// Looks for changes, until the keystore has another root key.
     pub async fn follow(&self) {
-        loop {
+        while !self.kms.is_rekeyed() {
             sleep(INTERVAL).await;
             let now = self.current();
             self.seen.send_if_modified(|seen| std::mem::replace(seen, now) != now);

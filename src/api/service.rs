@@ -102,7 +102,8 @@ impl Service {
         }
     }
 
-    /// Looks for changes of keys, for ever: whoever waits for one is told.
+    /// Looks for changes of keys: whoever waits for one is told. Returns when the keystore has another root key than this
+    /// service knows.
     pub(super) async fn follow_changes(&self) {
         self.changes.follow().await;
     }

@@ -179,8 +179,8 @@ impl From<keystore::Error> for Failure {
     fn from(err: keystore::Error) -> Failure {
         use keystore::Error::{
             Conflict, Database, Exists, Foreign, Io, LastSlot, Location, Missing, Newer, NoSuchSlot,
-            QuorumOnly, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret, WrongKeyFile,
-            WrongPassphrase, WrongShares,
+            QuorumOnly, Rekeyed, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret,
+            WrongKeyFile, WrongPassphrase, WrongShares,
         };
         let (exit, hint) = match &err {
             Missing(_) => (
@@ -200,6 +200,7 @@ impl From<keystore::Error> for Failure {
                 (Exit::BadKeystore, Some("The keystore was left as it is. Restore it from a backup."))
             }
             Newer { .. } => (Exit::BadKeystore, Some("Use the release that wrote it, or a newer one.")),
+            Rekeyed(_) => (Exit::BadKeystore, Some("Run the command again, with new shares.")),
             Replaced(_) => (Exit::BadKeystore, Some("Run the command again; mounts must be mounted again.")),
             WeakSecret(_) => (Exit::NoSecret, None),
             Exists(_) | NoSuchSlot(_) | LastSlot(_) => (Exit::Refused, None),
@@ -219,6 +220,7 @@ impl From<hsm::Error> for Failure {
     fn from(err: hsm::Error) -> Failure {
         let exit = match err {
             hsm::Error::Keystore(err) => return err.into(),
+            hsm::Error::Kms(err) => return err.into(),
             hsm::Error::Shares(hsm::shares::Error::Quorum { .. }) => Exit::Usage,
             hsm::Error::Shares(_) | hsm::Error::NotAnHsm(_) => Exit::BadKeystore,
             hsm::Error::SelfTest(_) => Exit::Failure,

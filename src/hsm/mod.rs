@@ -32,14 +32,17 @@ pub enum Error {
     /// The keystore.
     #[error(transparent)]
     Keystore(#[from] keystore::Error),
+    /// A change of the keystore.
+    #[error(transparent)]
+    Kms(#[from] kms::Error),
     /// The shares.
     #[error(transparent)]
     Shares(#[from] shares::Error),
     /// It has slots of other kinds, and was not made for custodians.
     #[error("{0} is not the keystore of an HSM: `kmsfs hsm init` makes one")]
     NotAnHsm(Location),
-    /// Shares that were just made do not open it. Nothing of it may be used.
-    #[error("the new keystore {0} does not open with the shares that were made for it")]
+    /// Shares that were just made do not open it. They may not be used.
+    #[error("the keystore {0} does not open with the shares that were made for it")]
     SelfTest(Location),
 }
 
@@ -98,28 +101,37 @@ impl Sealed {
         }
     }
 
-    /// Hands out new shares, of this quorum or another, to the same secret: a new polynomial. Old shares are of no use
-    /// together with new ones, so shares that were lost or seen, fewer than a quorum, are worth nothing any more. A quorum
-    /// of old shares still is the secret: that takes a new keystore.
+    /// New shares, of this quorum or another, to the same secret: a new polynomial. Old shares are of no use together
+    /// with new ones, so shares that were lost or seen, fewer than a quorum, are worth nothing any more. A quorum of old
+    /// shares still is the secret: against that, [`Sealed::rekey`].
     ///
     /// # Errors
-    /// [`shares::Error::Quorum`]; those of the keystore; [`Error::SelfTest`].
-    pub fn refresh(
+    /// [`shares::Error::Quorum`]; [`Error::SelfTest`].
+    pub fn refresh(&self, secret: Secret, threshold: u8, custodians: u8) -> Result<NewShares, Error> {
+        self.share_out(secret, RootKey::Kept, threshold, custodians)
+    }
+
+    /// Shares of a new secret, for a new root key. Old shares, however many, then open nothing but old copies.
+    ///
+    /// # Errors
+    /// As [`Sealed::refresh`].
+    pub fn rekey(&self, threshold: u8, custodians: u8) -> Result<NewShares, Error> {
+        self.share_out(Secret::random(), RootKey::New, threshold, custodians)
+    }
+
+    fn share_out(
         &self,
-        kms: &Kms,
-        secret: &Secret,
+        secret: Secret,
+        root: RootKey,
         threshold: u8,
         custodians: u8,
-    ) -> Result<(Sealed, Vec<Labelled>), Error> {
-        let (quorum, shares) = Quorum::split(secret, threshold, custodians)?;
-        let set = self.set.wrapping_add(1);
-        let shape = QuorumShape { set, threshold, custodians };
-        let verifier = quorum.commitments().concat();
-        kms.change_quorum(QuorumKey { key: secret.key(ROOT), shape, verifier })?;
-        let sealed = Sealed::find(&self.location)?;
-        sealed.try_out(&shares)?;
+    ) -> Result<NewShares, Error> {
+        let (quorum, shares) = Quorum::split(&secret, threshold, custodians)?;
+        let sealed = Sealed { set: self.set.wrapping_add(1), quorum, ..self.clone() };
+        let key = secret.key(ROOT);
+        sealed.combinations(&shares, |combined| combined.key(ROOT) == key)?;
         let labelled = sealed.label(shares);
-        Ok((sealed, labelled))
+        Ok(NewShares { sealed, secret, root, labelled })
     }
 
     fn label(&self, shares: Vec<Share>) -> Vec<Labelled> {
@@ -138,27 +150,31 @@ impl Sealed {
 
     /// Tries combinations of custodians: each must give the secret that opens the keystore.
     fn try_out(&self, shares: &[Share]) -> Result<(), Error> {
-        let failed = |_| Error::SelfTest(self.location.clone());
+        self.combinations(shares, |secret| Kms::test(self.location.clone(), &self.unlock(secret)).is_ok())
+    }
+
+    /// Has the secret that each of some combinations of custodians gives be judged.
+    fn combinations(&self, shares: &[Share], good: impl Fn(&Secret) -> bool) -> Result<(), Error> {
         let need = usize::from(self.quorum.threshold());
         let all = (0..1u32 << shares.len()).filter(|bits| bits.count_ones() as usize == need);
         for bits in all.take(TRIALS) {
             let chosen = shares.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
             let chosen: Vec<&Share> = chosen.map(|(_, share)| share).collect();
-            let secret = self.quorum.combine(&chosen).map_err(failed)?;
-            Kms::test(self.location.clone(), &self.unlock(&secret))
-                .map_err(|_| Error::SelfTest(self.location.clone()))?;
+            if !self.quorum.combine(&chosen).is_ok_and(|secret| good(&secret)) {
+                return Err(Error::SelfTest(self.location.clone()));
+            }
         }
         Ok(())
     }
 
     fn unlock(&self, secret: &Secret) -> Unlock {
+        Unlock::Quorum(self.quorum_key(secret))
+    }
+
+    fn quorum_key(&self, secret: &Secret) -> QuorumKey {
         let (threshold, custodians) = (self.quorum.threshold(), self.quorum.custodians());
         let shape = QuorumShape { set: self.set, threshold, custodians };
-        Unlock::Quorum(QuorumKey {
-            key: secret.key(ROOT),
-            shape,
-            verifier: self.quorum.commitments().concat(),
-        })
+        QuorumKey { key: secret.key(ROOT), shape, verifier: self.quorum.commitments().concat() }
     }
 
     /// Where it is.
@@ -179,6 +195,51 @@ impl Sealed {
     /// How custodians share its secret.
     pub fn quorum(&self) -> &Quorum {
         &self.quorum
+    }
+}
+
+/// Shares that were tried out and open nothing yet: they are handed out first, so that no crash leaves a keystore whose
+/// shares nobody has.
+#[derive(Debug)]
+pub struct NewShares {
+    sealed: Sealed,
+    secret: Secret,
+    root: RootKey,
+    labelled: Vec<Labelled>,
+}
+
+#[derive(Debug)]
+enum RootKey {
+    Kept,
+    New,
+}
+
+impl NewShares {
+    /// The shares, the first custodian's first.
+    pub fn shares(&self) -> &[Labelled] {
+        &self.labelled
+    }
+
+    /// The HSM that they will open.
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    /// Has them open the keystore that `kms` has open, and the ones before them nothing any more.
+    ///
+    /// # Errors
+    /// Those of the keystore, [`keystore::Error::Conflict`] if other shares were made meanwhile. Nothing has changed then,
+    /// unless it was the commit that failed, of which nobody knows. [`Error::SelfTest`].
+    pub fn adopt(self, kms: Kms) -> Result<Sealed, Error> {
+        let quorum = self.sealed.quorum_key(&self.secret);
+        match self.root {
+            RootKey::Kept => kms.change_quorum(quorum)?,
+            RootKey::New => kms.rekey(quorum)?,
+        }
+        match Kms::test(self.sealed.location.clone(), &self.sealed.unlock(&self.secret)) {
+            Ok(_) => Ok(self.sealed),
+            Err(_) => Err(Error::SelfTest(self.sealed.location)),
+        }
     }
 }
 

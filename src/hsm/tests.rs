@@ -143,13 +143,62 @@ fn wrong_shares_are_slowed_down_and_good_ones_are_forgotten_in_time() {
     }
 }
 
+/// Takes the shares, then has them open the keystore.
+fn adopt(new: NewShares, kms: Kms) -> (Sealed, Vec<Labelled>) {
+    let shares = new.shares().iter().map(typed).collect();
+    (new.adopt(kms).unwrap(), shares)
+}
+
+fn open(sealed: &Sealed, secret: &Secret) -> Result<Kms, Error> {
+    sealed.open(secret, kms::Options::default())
+}
+
+#[test]
+fn with_a_new_root_key_a_quorum_of_old_shares_opens_old_copies_alone() {
+    let (directory, sealed, old) = create(2, 3);
+    let secret = || unseal(&sealed, &[&old[0], &old[1]]).unwrap();
+    let kms = open(&sealed, &secret()).unwrap();
+    let key = kms.create_key(OPERATOR, CreateKey::default()).unwrap();
+    drop(kms);
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(directory.path().join("keystore.db"), &copy).unwrap();
+
+    let (fresh, new) = adopt(sealed.rekey(3, 4).unwrap(), open(&sealed, &secret()).unwrap());
+    assert_eq!((fresh.fingerprint(), fresh.set()), (sealed.fingerprint(), 1));
+    let opened = unseal(&fresh, &[&new[3], &new[0], &new[2]]).unwrap();
+    let kms = open(&fresh, &opened).unwrap();
+    assert_eq!(kms.describe_key(OPERATOR, &key.id.to_string()).unwrap().id, key.id);
+    drop(kms);
+
+    let refused = open(&sealed, &secret());
+    assert!(matches!(refused, Err(Error::Keystore(KeystoreError::WrongShares(_)))), "{refused:?}");
+    let refused = open(&fresh, &secret());
+    assert!(matches!(refused, Err(Error::Keystore(KeystoreError::WrongShares(_)))), "{refused:?}");
+    let before = Sealed::find(&Location::from(copy)).unwrap();
+    assert!(open(&before, &secret()).is_ok(), "the copy is what it was");
+}
+
+#[test]
+fn new_shares_change_nothing_before_they_are_adopted_and_one_set_of_them_is() {
+    let (_directory, sealed, old) = create(2, 3);
+    let secret = || unseal(&sealed, &[&old[0], &old[1]]).unwrap();
+    let [first, second] = [(); 2].map(|()| sealed.rekey(2, 3).unwrap());
+    let third = sealed.refresh(secret(), 2, 3).unwrap();
+    let kms = [(); 3].map(|()| open(&sealed, &secret()).unwrap());
+    let [one, two, three] = kms;
+    first.adopt(one).unwrap();
+    for (late, kms) in [(second, two), (third, three)] {
+        let refused = late.adopt(kms).unwrap_err().to_string();
+        assert!(refused.contains("has another root key"), "{refused}");
+    }
+}
+
 #[test]
 fn new_shares_open_it_old_ones_are_called_old_and_do_not_mix() {
     let (_directory, sealed, old) = create(2, 3);
     let secret = unseal(&sealed, &[&old[0], &old[1]]).unwrap();
     let kms = sealed.open(&secret, kms::Options::default()).unwrap();
-    let (fresh, new) = sealed.refresh(&kms, &secret, 3, 4).unwrap();
-    drop((kms, secret));
+    let (fresh, new) = adopt(sealed.refresh(secret, 3, 4).unwrap(), kms);
     assert_eq!((fresh.set(), fresh.quorum().threshold(), new.len()), (1, 3, 4));
     let secret = unseal(&fresh, &[&new[3], &new[0], &new[2]]).unwrap();
     fresh.open(&secret, kms::Options::default()).unwrap();

@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 use super::grant::GrantId;
 use super::key::KeyRecord;
 use super::key_pairs::KeyPairs;
-use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, Mark, RecordKey, Rows};
+use super::keystore::{self, Change, Entry, Item, Keystore, Manifest, Mark, RecordKey, Rows, Unlock};
 use super::last_use::{LastUse, LastUses, UseOf};
 use super::material::RotationType;
 use super::state::Operation;
@@ -26,7 +26,7 @@ use crate::kms::arn::KeyId;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How old the last look at the keystore may be when a key is used.
@@ -52,6 +52,7 @@ pub(super) struct Core {
     /// When the last look at the keystore began, in [`Core::nanos`]; [`NEVER`] if it failed.
     looked: AtomicU64,
     outages: AtomicU64,
+    rekeyed: AtomicBool,
 }
 
 /// No look vouches for what memory shows.
@@ -82,6 +83,7 @@ impl Core {
             started: Instant::now(),
             looked: AtomicU64::new(NEVER),
             outages: AtomicU64::new(0),
+            rekeyed: AtomicBool::new(false),
         };
         core.look()?;
         core.store.lock().keystore.trust()?;
@@ -106,6 +108,11 @@ impl Core {
             log::error!("the keystore does not answer: its keys are not used until it does");
         }
         self.outages.load(Ordering::Acquire)
+    }
+
+    /// Whether the keystore has another root key by now.
+    pub(super) fn is_rekeyed(&self) -> bool {
+        self.rekeyed.load(Ordering::Acquire)
     }
 
     /// What the keystore holds, no older than [`FRESH`].
@@ -196,6 +203,9 @@ impl Core {
         let looked = store.keystore.mark().and_then(|mark| {
             self.follow(&mut store.seen, mark, &|since, known| store.keystore.read(since, known))
         });
+        if let Err(keystore::Error::Rekeyed(_)) = looked {
+            self.rekeyed.store(true, Ordering::Release);
+        }
         match looked {
             Ok(()) => self.looked.store(begun, Ordering::Release),
             Err(_) if before != NEVER => {
@@ -262,6 +272,21 @@ impl Core {
         commit(change, &manifest, mark, &mut store.seen)?;
         self.apply(manifest, Vec::new());
         Ok(result)
+    }
+
+    /// Gives the keystore another root key; see [`Change::rekey`].
+    pub(super) fn rekey(&self, unlock: &Unlock) -> keystore::Result<()> {
+        let mut guard = self.store.lock();
+        let store = &mut *guard;
+        let change = store.keystore.begin()?;
+        let mark = change.mark()?;
+        self.follow(&mut store.seen, mark, &|since, known| change.read(since, known))?;
+        store.seen = None;
+        store.seen = Some(change.rekey(unlock, self.now(), mark)?);
+        if let Err(error) = store.keystore.scrub() {
+            log::warn!("rows as they were under the old root key are left in the keystore's log: {error}");
+        }
+        Ok(())
     }
 
     /// Destroys the material of keys whose deletion date has come, and imported material that expires; rotates keys

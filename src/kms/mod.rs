@@ -76,6 +76,7 @@ pub use state::Operation;
 pub use trace::Trace;
 
 use self::core::Core;
+use crate::crypto::Key;
 use crate::crypto::passphrase::Argon2Params;
 use import_token::ImportTokens;
 use keystore::{Keystore, Location, SlotInfo, Unlock};
@@ -195,7 +196,20 @@ impl Kms {
 
     /// The key of the audit logs of services on this keystore.
     pub fn audit_key(&self) -> audit::ChainKey {
-        audit::ChainKey::new(self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain"))
+        let kept = self.core.recent().settings().and_then(|settings| settings.audit_key.clone());
+        audit::ChainKey::new(match kept {
+            Some(kept) => Key::fill_with(|key| *key = *kept.expose()),
+            None => self.derived_audit_key(),
+        })
+    }
+
+    fn derived_audit_key(&self) -> Key {
+        self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain")
+    }
+
+    /// Whether the keystore has another root key by now: it must be opened again. Cheap.
+    pub fn is_rekeyed(&self) -> bool {
+        self.core.is_rekeyed()
     }
 
     /// Whether a key can be used without looking at the keystore first. If not, the next call waits for the
@@ -264,15 +278,33 @@ impl Kms {
     /// # Errors
     /// [`keystore::Error::NoSuchSlot`] if custodians share nothing here.
     pub fn change_quorum(&self, quorum: keystore::QuorumKey) -> keystore::Result<()> {
-        let of_quorum = |slot: &SlotInfo| matches!(slot.kind, keystore::SlotKind::Quorum(_));
-        let id = self.slots()?.iter().find(|slot| of_quorum(slot)).map_or(0, |slot| slot.id);
+        let id = self.slots()?.iter().find(|slot| slot.is_of_quorum()).map_or(0, |slot| slot.id);
         let slot = self.seal_slot(&Unlock::Quorum(quorum), id, String::new())?;
-        self.core.change_slots(|change| {
-            if !change.slots()?.iter().any(|slot| slot.id == id && of_quorum(slot)) {
-                return Err(keystore::Error::NoSuchSlot(id));
-            }
-            change.put_slot(&slot)
+        self.core.change_slots(|change| match change.slots()?.iter().find(|known| known.id == id) {
+            Some(known) if known.has_shares_before(&slot.info) => change.put_slot(&slot),
+            Some(known) if known.is_of_quorum() => Err(keystore::Error::Conflict(self.location.clone())),
+            _ => Err(keystore::Error::NoSuchSlot(id)),
         })
+    }
+
+    /// Gives the keystore another root key, which `quorum`, the next set of shares, opens and nothing else. All rows are
+    /// sealed anew in one transaction. Whoever has the keystore open learns [`keystore::Error::Rekeyed`]; temporary
+    /// credentials and import tokens end; audit logs go on.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Conflict`] if the keystore is none of custodians with the shares before these;
+    /// [`keystore::Error::Tampered`]. The keystore is as it was.
+    pub fn rekey(self, quorum: keystore::QuorumKey) -> Result<()> {
+        let audit_key = Arc::new(self.derived_audit_key());
+        self.core.change(|draft| {
+            let mut settings = draft.table.settings().cloned().unwrap_or_default();
+            if settings.audit_key.is_none() {
+                settings.audit_key = Some(audit_key);
+                draft.put_settings(settings);
+            }
+            Ok(())
+        })?;
+        Ok(self.core.rekey(&Unlock::Quorum(quorum))?)
     }
 
     /// Removes slot `id`.
@@ -285,7 +317,7 @@ impl Kms {
 
     /// No slot is put beside that of a quorum, or in its place: it would be a way around the custodians.
     fn refuse_beside_quorum(&self) -> keystore::Result<()> {
-        match self.slots()?.iter().any(|slot| matches!(slot.kind, keystore::SlotKind::Quorum(_))) {
+        match self.slots()?.iter().any(SlotInfo::is_of_quorum) {
             true => Err(keystore::Error::QuorumOnly(self.location.clone())),
             false => Ok(()),
         }

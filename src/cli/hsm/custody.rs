@@ -7,7 +7,7 @@ use serde_json::json;
 use super::handing_out::{Destination, collect};
 use crate::{
     cli::{Exit, Failure, Global, access, output},
-    hsm::Sealed,
+    hsm::{self, NewShares, Sealed, shares::Secret},
     kms::{self, keystore},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct InitArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct RefreshArgs {
+pub(super) struct ReplaceArgs {
     #[command(flatten)]
     new: InitArgs,
     /// Read a share from a file; several times, until there are enough
@@ -55,19 +55,46 @@ pub(super) fn init(args: &InitArgs, global: &Global) -> Result<(), Failure> {
     done(&sealed, &files, global.json, "Made the keystore")
 }
 
-pub(super) fn refresh(args: &RefreshArgs, global: &Global) -> Result<(), Failure> {
+/// New shares to the same secret.
+pub(super) fn refresh(args: &ReplaceArgs, global: &Global) -> Result<(), Failure> {
+    let (sealed, files) = replace(args, global, Sealed::refresh)?;
+    done(&sealed, &files, global.json, "Handed out new shares for the keystore")
+}
+
+/// New shares, and a new root key.
+pub(super) fn rekey(args: &ReplaceArgs, global: &Global) -> Result<(), Failure> {
+    let (sealed, files) =
+        replace(args, global, |sealed, _, threshold, custodians| sealed.rekey(threshold, custodians))?;
+    done(&sealed, &files, global.json, "Gave a new root key to the keystore")?;
+    output::note(format_args!(
+        "Old shares still open backups and other copies of the keystore from before: destroy the copies that you can.\n\
+         If a quorum of old shares may come together with one, take its keys for known: rotate them, then `kmsfs rewrap` volumes.\n\
+         Services on the keystore have sealed themselves. Temporary credentials and import tokens have ended."
+    ));
+    Ok(())
+}
+
+/// Takes a quorum of present shares, hands out those that `make` makes, and has them take the place of the old ones.
+fn replace(
+    args: &ReplaceArgs,
+    global: &Global,
+    make: impl FnOnce(&Sealed, Secret, u8, u8) -> Result<NewShares, hsm::Error>,
+) -> Result<(Sealed, Vec<PathBuf>), Failure> {
     let (threshold, custodians) = args.new.quorum()?;
     access::prepare()?;
     let sealed = Sealed::find(&access::location(global)?)?;
     let place = Destination::prepare(&args.new, global)?;
     let secret = collect(&sealed, &args.share_file)?;
     let kms = sealed.open(&secret, kms::Options::default())?;
-    let (sealed, shares) = sealed.refresh(&kms, &secret, threshold, custodians)?;
-    drop(secret);
-    let files = place.hand_out(&sealed, &shares).map_err(|failure| {
-        failure.hint("The old shares are void and the new ones did not all reach you: refresh again at once.")
+    let new = make(&sealed, secret, threshold, custodians)?;
+    let files = place.hand_out(new.sealed(), new.shares()).map_err(|failure| {
+        failure.hint("Nothing has changed: the old shares stay, and new ones that were handed out are void.")
     })?;
-    done(&sealed, &files, global.json, "Handed out new shares for the keystore")
+    let adopted = new.adopt(kms).map_err(|error| {
+        let hint = "Keep the old shares and the new ones: `kmsfs hsm unlock` says which it takes.";
+        Failure::from(error).hint(hint)
+    })?;
+    Ok((adopted, files))
 }
 
 fn done(sealed: &Sealed, files: &[PathBuf], json: bool, what: &str) -> Result<(), Failure> {

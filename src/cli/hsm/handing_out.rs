@@ -1,7 +1,7 @@
 //! Shares on their way to custodians, and back from them.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, BufRead, IsTerminal, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -73,6 +73,10 @@ impl Destination {
                 Destination::Output => output::bytes(page.expose())?,
                 Destination::Directory(path) => files.push(write(path, share.share.index, share)?),
             }
+        }
+        if let Destination::Directory(path) = self {
+            let synced = File::open(path).and_then(|directory| directory.sync_all());
+            synced.map_err(|err| Failure::io("write", path, &err))?;
         }
         Ok(files)
     }

@@ -48,8 +48,15 @@ enum Command {
     ///
     /// A quorum of custodians gives its shares to this command. It helps where fewer than a
     /// quorum of shares were lost or seen. Whoever has a quorum of old shares has the secret;
-    /// against that, move the keys to a new HSM.
-    Refresh(custody::RefreshArgs),
+    /// against that, rekey.
+    Refresh(custody::ReplaceArgs),
+    /// Make a new root key, seal everything under it, and hand out its shares: how to part with a custodian
+    ///
+    /// A quorum of custodians gives its shares to this command, which seals every row of the
+    /// keystore anew, in one transaction. Services on the keystore seal themselves, and are
+    /// unlocked with new shares. Backups and other copies of the keystore from before stay
+    /// as they are: old shares open them.
+    Rekey(custody::ReplaceArgs),
 }
 
 /// Runs the command.
@@ -62,6 +69,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Status(args) => service::status(args, global.json),
         Command::Unlock(args) => service::unlock(args, global.json),
         Command::Refresh(args) => custody::refresh(args, global),
+        Command::Rekey(args) => custody::rekey(args, global),
         Command::Lock(args) => service::lock(args, global.json),
     }
 }

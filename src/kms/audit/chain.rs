@@ -22,8 +22,8 @@ const CHAIN: &[u8] = b",\"chain\":\"";
 const END: &[u8] = b"\"}";
 const SEQUENCE: &[u8] = b",\"sequence\":";
 
-/// The key of a keystore's audit logs. Whoever has it can write any log; it is derived from the keystore's root
-/// key and known to nobody who cannot unlock the keystore.
+/// The key of a keystore's audit logs. Whoever has it can write any log; it comes from the keystore's first
+/// root key and is known to nobody who cannot unlock the keystore.
 pub struct ChainKey(Key);
 
 impl ChainKey {

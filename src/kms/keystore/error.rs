@@ -57,6 +57,9 @@ pub enum Error {
     /// The keystore was opened, and another one is at its place now.
     #[error("the keystore {0} was replaced or removed while in use")]
     Replaced(Location),
+    /// The root key that the keystore was opened with is not its own any more.
+    #[error("the keystore {0} has another root key since it was opened: it must be opened again")]
+    Rekeyed(Location),
     /// The server does not answer, or refuses the connection.
     #[error("cannot reach the keystore {location}: {why}")]
     Unreachable {

@@ -17,6 +17,7 @@ mod location;
 mod material;
 mod postgres;
 mod record;
+mod rekey;
 mod rows;
 mod schema;
 mod seal;
@@ -97,7 +98,7 @@ impl Vault {
     }
 }
 
-/// An open, unlocked keystore.
+/// An open, unlocked keystore. Nothing is read or changed with a root key that is not the keystore's any more.
 pub(super) struct Keystore {
     database: Box<dyn Database>,
     vault: Arc<Vault>,
@@ -216,8 +217,16 @@ impl Keystore {
         rows::read(&self.vault, transaction, slots, since, known)
     }
 
+    /// # Errors
+    /// `Rekeyed` if they seal another root key: a slot of custodians has another number then.
     fn read_slots(&self, transaction: &Transaction<'_>) -> Result<Vec<Slot>> {
-        slots::read(&self.vault.location, transaction, &self.vault.id)
+        let slots = slots::read(&self.vault.location, transaction, &self.vault.id)?;
+        match &*slots {
+            [Slot { info, .. }] if info.is_of_quorum() && info.id != self.unlocked_by => {
+                Err(Error::Rekeyed(self.vault.location.clone()))
+            }
+            _ => Ok(slots),
+        }
     }
 }
 
@@ -271,13 +280,16 @@ impl Change<'_> {
     pub(super) fn commit(self, manifest: &Manifest, before: Mark) -> Result<Mark> {
         let vault = &self.keystore.vault;
         let slots = slots::encode(&vault.id, &self.keystore.read_slots(&self.transaction)?);
-        let mac = vault.seals.mac(manifest, &slots);
-        self.transaction.execute(
-            "UPDATE keystore SET generation = $1, manifest = $2",
-            &[manifest.generation.into(), Value::Bytes(&mac)],
-        )?;
+        self.write_manifest(manifest, &vault.seals.mac(manifest, &slots))?;
         self.transaction.commit()?;
         Ok(self.keystore.database.mark_after_commit(before, manifest.generation))
+    }
+
+    fn write_manifest(&self, manifest: &Manifest, mac: &[u8; 32]) -> Result<()> {
+        self.transaction.execute(
+            "UPDATE keystore SET generation = $1, manifest = $2",
+            &[manifest.generation.into(), Value::Bytes(mac)],
+        )
     }
 }
 

@@ -201,6 +201,21 @@ pub struct SlotInfo {
     pub verifier: Vec<u8>,
 }
 
+impl SlotInfo {
+    /// Whether custodians open it.
+    pub fn is_of_quorum(&self) -> bool {
+        matches!(self.kind, SlotKind::Quorum(_))
+    }
+
+    /// Whether custodians open both, `next` with the set of shares after this one's.
+    pub(in crate::kms) fn has_shares_before(&self, next: &SlotInfo) -> bool {
+        match (self.kind, next.kind) {
+            (SlotKind::Quorum(this), SlotKind::Quorum(next)) => this.set.wrapping_add(1) == next.set,
+            _ => false,
+        }
+    }
+}
+
 /// A slot as stored.
 #[derive(Debug, Clone)]
 pub(in crate::kms) struct Slot {

@@ -56,7 +56,8 @@ impl Kms {
                 )));
             }
             let region = region.map_or(own, str::to_owned);
-            draft.put_settings(SettingsRecord { account, region });
+            let known = draft.table.settings().cloned().unwrap_or_default();
+            draft.put_settings(SettingsRecord { account, region, ..known });
             Ok(())
         })
     }

@@ -109,7 +109,8 @@ fn records(key: KeyId) -> (GrantRecord, PrincipalRecord, SettingsRecord) {
         }],
         unix_uids: vec![1000],
     };
-    (grant, principal, SettingsRecord { account: "123456789012".into(), region: "eu-central-1".into() })
+    let (account, region) = ("123456789012".into(), "eu-central-1".into());
+    (grant, principal, SettingsRecord { account, region, audit_key: None })
 }
 
 /// The file as SQL.

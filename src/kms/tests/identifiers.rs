@@ -6,7 +6,11 @@ use super::*;
 fn settle_in(kms: &Kms, account: &str, region: &str) {
     kms.core
         .change(|draft| {
-            draft.put_settings(SettingsRecord { account: account.into(), region: region.into() });
+            draft.put_settings(SettingsRecord {
+                account: account.into(),
+                region: region.into(),
+                audit_key: None,
+            });
             Ok(())
         })
         .unwrap();

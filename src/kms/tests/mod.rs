@@ -19,6 +19,7 @@ mod postgres;
 mod principals;
 mod processes;
 mod records;
+mod rekey;
 mod rsa_encryption;
 mod scale;
 mod scratch;

@@ -359,7 +359,8 @@ fn settings_are_kept() {
     let scratch = Scratch::new();
     let (kms, there) = (scratch.create(), scratch.open());
     assert!(kms.core.table().unwrap().settings().is_none());
-    let settings = SettingsRecord { account: "123456789012".into(), region: "eu-central-1".into() };
+    let settings =
+        SettingsRecord { account: "123456789012".into(), region: "eu-central-1".into(), audit_key: None };
     for region in ["elsewhere", &settings.region] {
         let settings = SettingsRecord { region: region.into(), ..settings.clone() };
         let put = kms.core.change(|draft| {

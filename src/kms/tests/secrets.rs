@@ -5,11 +5,11 @@ use crate::kms::keystore::Error as KeystoreError;
 use std::fs;
 use std::path::Path;
 
-fn make(kms: &Kms, key: &str, count: usize) -> Vec<(SecretId, crate::crypto::Key)> {
+fn make(kms: &Kms, key: &str, count: usize) -> Vec<(SecretId, Key)> {
     kms.create_secrets(FILESYSTEM, key, count, &context()).unwrap()
 }
 
-fn ids(made: &[(SecretId, crate::crypto::Key)]) -> Vec<SecretId> {
+fn ids(made: &[(SecretId, Key)]) -> Vec<SecretId> {
     made.iter().map(|(id, _)| *id).collect()
 }
 

@@ -1,0 +1,126 @@
+//! Custodians come and go: new root keys, from outside.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "kms_api/client.rs"]
+#[allow(dead_code, reason = "the tests of the service itself use more of it")]
+mod client;
+mod common;
+#[path = "common/hsm.rs"]
+mod hsm;
+
+use client::{Connection, Request};
+use common::{
+    tools::{bytes, ok, progress},
+    volume::{Volume, wait_until},
+};
+use hsm::{Hsm, json, message};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How soon a service notices what happened to its keystore.
+const SOON: Duration = Duration::from_secs(10);
+
+/// `kmsfs hsm rekey`, given shares of `from`, with new ones in `to`.
+fn rekey(volume: &Volume, quorum: &str, from: &Path, to: &Path) -> Command {
+    let mut rekey = volume.kmsfs("hsm");
+    rekey.args(["rekey", "--quorum", quorum, "--shares-to"]).arg(to);
+    for custodian in [1, 3] {
+        rekey.arg("--share-file").arg(from.join(format!("share-{custodian}.txt")));
+    }
+    rekey
+}
+
+fn call(hsm: &Hsm, operation: &str, body: serde_json::Value) -> serde_json::Value {
+    Connection::unix(&hsm.socket).send(&Request::new(operation, body.to_string())).ok()
+}
+
+fn make_keys(hsm: &Hsm, count: usize) {
+    let mut connection = Connection::unix(&hsm.socket);
+    for _ in 0..count {
+        connection.send(&Request::new("CreateKey", "{}")).ok();
+    }
+}
+
+#[test]
+fn a_custodian_is_parted_with_while_a_mount_waits() {
+    let mut volume = Volume::bare();
+    let mut hsm = Hsm::start(&volume, "2/3");
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    volume.init(&["--kms", &hsm.url()]);
+    volume.option("--kms").option(&hsm.url());
+    volume.mount();
+    let file = volume.path("file");
+    fs::write(&file, bytes(1, 50_000)).unwrap();
+    volume.remount();
+    let copy = volume.scratch("copy.db");
+    let database = rusqlite::Connection::open(volume.keystore()).unwrap();
+    database.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    drop(database);
+
+    let fresh = volume.home().join("fresh");
+    let said = rekey(&volume, "2/2", &hsm.shares, &fresh).output().unwrap();
+    assert!(!said.status.success() && message(&said).contains("--all"), "{}", message(&said));
+    let said = rekey(&volume, "2/4", &hsm.shares, &fresh).output().unwrap();
+    assert!(said.status.success(), "{}", message(&said));
+    assert!(message(&said).contains("Old shares still open backups"), "{}", message(&said));
+
+    let sealed = wait_until(SOON, || hsm.status(&volume)["State"] == "Sealed");
+    assert!(sealed, "the service goes on with a root key that is none");
+    assert!(fs::read(&file).is_err(), "the file opens though the HSM is sealed");
+    for custodian in 1..=3 {
+        let refused = message(&hsm.unlock(&volume, custodian));
+        assert!(refused.contains("old share"), "{refused}");
+    }
+    let old = std::mem::replace(&mut hsm.shares, fresh);
+    json(&hsm.unlock(&volume, 4));
+    json(&hsm.unlock(&volume, 2));
+    let back = wait_until(SOON, || fs::read(&file).is_ok_and(|read| read == bytes(1, 50_000)));
+    assert!(back, "the file does not open under the new root key");
+    ok(volume.kmsfs("kms").args(["audit", "--operation", "Decrypt"]));
+
+    // What the command says of copies is true.
+    let mut on_copy = rekey(&volume, "2/3", &old, &volume.scratch("of-the-copy"));
+    ok(on_copy.arg("--keystore").arg(&copy));
+}
+
+#[test]
+fn a_rekey_that_is_killed_leaves_the_old_root_key_or_the_new_one() {
+    const ROUNDS: u32 = 12;
+    let volume = Volume::bare();
+    let mut hsm = Hsm::start(&volume, "2/3");
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    make_keys(&hsm, 400);
+    let opens = |hsm: &mut Hsm, shares: &Path| {
+        hsm.shares = shares.to_owned();
+        hsm.restart(&volume);
+        [2, 3].iter().all(|custodian| hsm.unlock(&volume, *custodian).status.success())
+            && call(hsm, "ListKeys", json!({ "Limit": 1000 }))["Keys"].as_array().unwrap().len() == 400
+    };
+    let to = |round: u32| volume.home().join(format!("shares-{round}"));
+
+    let began = Instant::now();
+    ok(&mut rekey(&volume, "2/3", &hsm.shares, &to(0)));
+    let takes = began.elapsed();
+    let mut current: PathBuf = to(0);
+    let mut changed = 0;
+    for round in 1..=ROUNDS {
+        let mut child = rekey(&volume, "2/3", &current, &to(round)).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(takes * round / ROUNDS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (old, new) = (opens(&mut hsm, &current), to(round).exists() && opens(&mut hsm, &to(round)));
+        assert!(old != new, "round {round}: old shares open it: {old}, new ones: {new}");
+        if new {
+            current = to(round);
+            changed += 1;
+        }
+    }
+    progress(format_args!("{changed} of {ROUNDS} came so far as to change the root key, in {takes:?}"));
+}
