@@ -20,7 +20,7 @@ pub enum Exit {
     Failure = 1,
     /// The command line cannot be understood.
     Usage = 2,
-    /// The passphrase or key file opens no slot of the keystore.
+    /// The passphrase or key file opens no slot of the keystore, or a token refuses its PIN.
     WrongSecret = 3,
     /// No passphrase could be had: no terminal to ask at, an empty or unreadable passphrase file.
     NoSecret = 4,
@@ -53,8 +53,11 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Ok, "done"),
     (Exit::Failure, "any failure without a code of its own, such as an I/O error"),
     (Exit::Usage, "the command line cannot be understood"),
-    (Exit::WrongSecret, "the passphrase or key file opens no slot of the keystore"),
-    (Exit::NoSecret, "no passphrase could be had: no terminal, or an empty or unreadable file"),
+    (
+        Exit::WrongSecret,
+        "the passphrase or key file opens no slot of the keystore, or a token refuses its PIN",
+    ),
+    (Exit::NoSecret, "no passphrase or PIN could be had: no terminal, or an empty or unreadable file"),
     (Exit::NoKeystore, "there is no keystore at the given place"),
     (Exit::BadKeystore, "the file is no keystore, or a truncated, altered or newer one"),
     (Exit::NoVolume, "there is no volume in the given directory"),
@@ -148,9 +151,12 @@ impl fmt::Display for Failure {
 
 impl From<keys::Error> for Failure {
     fn from(err: keys::Error) -> Failure {
-        use keys::ErrorKind::{Denied, Disabled, Invalid, NotFound, Shredded, Unavailable, Unsuitable};
+        use keys::ErrorKind::{
+            Denied, Disabled, Invalid, NotFound, Secret, Shredded, Unavailable, Unsuitable,
+        };
         let exit = match err.kind() {
             Disabled | NotFound | Denied | Shredded | Unsuitable => Exit::KeyUnusable,
+            Secret => Exit::WrongSecret,
             Unavailable => Exit::Unavailable,
             Invalid => Exit::BadVolume,
         };

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Global, access, output, provider,
+    Exit, Failure, Global, access, output,
     provider::{Kms, KmsArgs},
     secret::UnlockArgs,
     show,
@@ -41,7 +41,7 @@ passphrase given or asked for becomes its first slot.")]
 pub struct Args {
     /// An empty directory for the ciphertext; made if it does not exist
     lower: PathBuf,
-    /// The key that wraps the volume's keys: an id, an ARN or an alias
+    /// The key that wraps the volume's keys: an id, an ARN or an alias; in a token, a label
     #[arg(long, visible_alias = "cmk", value_name = "KEY", default_value = DEFAULT_ALIAS)]
     key: String,
     /// The cipher of file contents
@@ -78,9 +78,9 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
             ));
         }
     };
-    let provider: Box<dyn KeyProvider> = match &kms {
-        Kms::Local => Box::new(LocalProvider::new(Arc::new(keystore(args, global)?))),
-        Kms::Service(place) => Box::new(provider::service(place.clone())?),
+    let provider: Arc<dyn KeyProvider> = match &kms {
+        Kms::Local => Arc::new(LocalProvider::new(Arc::new(keystore(args, global)?))),
+        Kms::Service(_) | Kms::Token(_) => kms.open(global, &args.unlock, args.kms.pin_fd)?,
     };
     make_directory(&args.lower)?;
     let config = Volume::create(
@@ -102,13 +102,13 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     }
     let named = match &kms {
         Kms::Local => String::new(),
-        Kms::Service(place) => format!("--kms {place} "),
+        Kms::Service(_) | Kms::Token(_) => format!("--kms {} ", kms.argument()),
     };
     output::note(format_args!(
         "Made the volume {}, {} under {}.\nTo mount it: kmsfs mount {named}{} MOUNTPOINT",
         args.lower.display(),
         config.cipher(),
-        args.key,
+        if let Kms::Token(_) = kms { config.cmk() } else { &args.key },
         args.lower.display()
     ));
     Ok(())

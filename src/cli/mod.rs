@@ -196,7 +196,9 @@ pub fn init_log(verbose: u8) {
         _ => log::LevelFilter::Debug,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).parse_env("KMSFS_LOG").format(|buf, record| {
+    // What goes wrong in PKCS#11 calls is reported by whoever makes them.
+    builder.filter_level(level).filter_module("cryptoki", log::LevelFilter::Off);
+    builder.parse_env("KMSFS_LOG").format(|buf, record| {
         use std::io::Write;
         writeln!(buf, "kmsfs: {}: {}", record.level().as_str().to_lowercase(), record.args())
     });

@@ -96,7 +96,7 @@ pub enum Durability {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let request = Request::new(args, global)?;
     if !request.foreground
-        && let Err(e) = sys::close_inherited(request.unlock.passphrase_fd)
+        && let Err(e) = sys::close_inherited(&[request.unlock.passphrase_fd, request.kms.pin_fd])
     {
         log::debug!("inherited descriptors stay open: {e}");
     }

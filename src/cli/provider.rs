@@ -1,10 +1,13 @@
-//! Where the data keys of a volume come from, for a command that opens one: the keystore or a KMS service.
+//! Where the data keys of a volume come from, for a command that opens one: the keystore, a KMS service or a token.
 
-use std::{path::Path, str::FromStr, sync::Arc};
+use std::{os::fd::RawFd, path::Path, str::FromStr, sync::Arc};
 
-use super::{Exit, Failure, Global, access, secret::UnlockArgs};
+use super::{
+    Exit, Failure, Global, access,
+    secret::{self, UnlockArgs},
+};
 use crate::{
-    keys::{KeyProvider, LocalProvider, Place, ServiceProvider, Sources},
+    keys::{KeyProvider, LocalProvider, Pin, Place, ServiceProvider, Sources, TokenProvider, TokenUri},
     volume::{
         config::Config,
         lower::{Fd, SystemLower},
@@ -21,6 +24,8 @@ pub enum Kms {
     Local,
     /// A service.
     Service(Place),
+    /// A token.
+    Token(Box<TokenUri>),
 }
 
 impl FromStr for Kms {
@@ -29,6 +34,7 @@ impl FromStr for Kms {
     fn from_str(text: &str) -> Result<Kms, String> {
         match text {
             LOCAL | "local" => Ok(Kms::Local),
+            _ if TokenUri::is_meant_by(text) => text.parse().map(|uri| Kms::Token(Box::new(uri))),
             _ => text.parse().map(Kms::Service),
         }
     }
@@ -39,6 +45,7 @@ impl std::fmt::Display for Kms {
         match self {
             Kms::Local => f.write_str(LOCAL),
             Kms::Service(place) => place.fmt(f),
+            Kms::Token(uri) => uri.fmt(f),
         }
     }
 }
@@ -46,10 +53,36 @@ impl std::fmt::Display for Kms {
 /// Says which KMSs have the volume's keys. Flattened into every command that opens a volume.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct KmsArgs {
-    /// The KMS that has the volume's key: local:, unix:SOCKET or https://HOST:PORT; several times for a volume with
-    /// keys in several [default: local:, the keystore]
-    #[arg(long, value_name = "URL", env = "KMSFS_KMS", hide_env_values = true, value_delimiter = ' ')]
+    /// The KMS that has the volume's key: local:, unix:SOCKET, https://HOST:PORT or
+    /// 'pkcs11:token=LABEL;object=KEY?module-path=FILE&pin-source=FILE'; several times for a volume with keys in several
+    /// [default: local:, the keystore]
+    #[arg(long, value_name = "URL", env = "KMSFS_KMS", hide_env_values = true, value_delimiter = ' ', value_parser = KmsParser)]
     pub kms: Vec<Kms>,
+    /// Read the PIN of a token from the open file descriptor FD [default: pin-source of its URL, else it is asked for]
+    #[arg(long, value_name = "FD")]
+    pub pin_fd: Option<RawFd>,
+}
+
+/// Reads a KMS's URL. Unlike clap's own parsers it does not repeat what it refuses: a URL with a PIN.
+#[derive(Debug, Clone, Copy)]
+pub struct KmsParser;
+
+impl clap::builder::TypedValueParser for KmsParser {
+    type Value = Kms;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Kms, clap::Error> {
+        let parsed = value.to_str().ok_or("a URL is text".to_owned()).and_then(str::parse);
+        parsed.map_err(|err| {
+            let name = argument.and_then(clap::Arg::get_long).unwrap_or("kms");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--{name}: {err}\n"))
+                .with_cmd(command)
+        })
+    }
 }
 
 /// Opens a KMS.
@@ -64,7 +97,7 @@ impl KmsArgs {
     /// # Errors
     /// A KMS is needed that was not named; one cannot be had.
     pub fn open_for(&self, lower: &Path, global: &Global, unlock: &UnlockArgs) -> Result<Sources, Failure> {
-        self.open_each_for(lower, &mut |kms| kms.open(global, unlock))
+        self.open_each_for(lower, &mut |kms| kms.open(global, unlock, self.pin_fd))
     }
 
     /// As [`KmsArgs::open_for`], with `open` to open each.
@@ -80,8 +113,12 @@ impl KmsArgs {
         for url in &recorded {
             let kms = self.kms_for(url, recorded.len()).ok_or_else(|| {
                 let message = format!("{} has keys in the KMS {url}", lower.display());
+                let named = match TokenUri::is_meant_by(url) {
+                    true => format!("'{url}?module-path=FILE'"),
+                    false => (*url).to_owned(),
+                };
                 Failure::new(Exit::KeyUnusable, message)
-                    .hint(format_args!("If that is yours, name it: --kms {url}"))
+                    .hint(format_args!("If that is yours, name it: --kms {named}"))
             })?;
             let provider = open(&kms)?;
             sources = Some(match sources {
@@ -118,20 +155,32 @@ impl Kms {
     /// A provider.
     ///
     /// # Errors
-    /// It cannot be reached, or the keystore does not open.
-    pub fn open(&self, global: &Global, unlock: &UnlockArgs) -> Result<Arc<dyn KeyProvider>, Failure> {
+    /// It cannot be reached, or the keystore or the token does not open.
+    pub fn open(
+        &self,
+        global: &Global,
+        unlock: &UnlockArgs,
+        pin_fd: Option<RawFd>,
+    ) -> Result<Arc<dyn KeyProvider>, Failure> {
         match self {
             Kms::Local => Ok(Arc::new(LocalProvider::new(Arc::new(access::open(global, unlock)?)))),
-            Kms::Service(place) => Ok(Arc::new(service(place.clone())?)),
+            Kms::Service(place) => {
+                access::prepare()?;
+                Ok(Arc::new(ServiceProvider::new(place.clone())?))
+            }
+            Kms::Token(uri) => {
+                access::prepare()?;
+                let ask = || secret::pin(pin_fd, uri).map(Pin::Given);
+                Ok(Arc::new(TokenProvider::new((**uri).clone(), ask)?))
+            }
         }
     }
-}
 
-/// A provider on the service at `place`.
-///
-/// # Errors
-/// It cannot be reached.
-pub fn service(place: Place) -> Result<ServiceProvider, Failure> {
-    access::prepare()?;
-    Ok(ServiceProvider::new(place)?)
+    /// As an argument to `--kms` that a shell takes for one word.
+    pub fn argument(&self) -> String {
+        match self {
+            Kms::Local | Kms::Service(_) => self.to_string(),
+            Kms::Token(uri) => format!("'{}'", uri.with_query()),
+        }
+    }
 }

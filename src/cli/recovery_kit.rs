@@ -55,7 +55,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
             keystore = Some((access::location(global)?.to_string(), opened.slots()?));
             Ok(Arc::new(LocalProvider::new(opened)))
         }
-        Kms::Service(_) => kms.open(global, &args.unlock),
+        Kms::Service(_) | Kms::Token(_) => kms.open(global, &args.unlock, args.kms.pin_fd),
     })?;
     let root = open_root(&lower).map_err(|e| Failure::io("open", &lower, &e))?;
     let (config, _) = open_config(&SystemLower, &root, &sources)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::live::{Answer, Below, Place, Request, To};
-use super::provider::{Kms, KmsArgs, LOCAL};
+use super::provider::{Kms, KmsArgs, KmsParser, LOCAL};
 use super::{Exit, Failure, Global, output, secret::UnlockArgs, show};
 use crate::keys::WrapMode;
 use crate::volume::config::Config;
@@ -49,7 +49,7 @@ pub struct Args {
     to: Option<String>,
     /// The KMS that has it [default: the one named with --kms that the volume does not have yet, else that of the present
     /// CMK]
-    #[arg(long, value_name = "URL", requires = "to")]
+    #[arg(long, value_name = "URL", requires = "to", value_parser = KmsParser)]
     key_kms: Option<Kms>,
     /// How it wraps: each file's key itself (direct), or keys between (zone-key) [default: as now, in another KMS as for a
     /// new volume]

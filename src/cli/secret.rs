@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Exit, Failure, output};
-use crate::{crypto::SecretBytes, kms::keystore::Unlock};
+use crate::{crypto::SecretBytes, keys::TokenUri, kms::keystore::Unlock};
 
 /// Names the passphrase file where no option says otherwise.
 pub const PASSPHRASE_FILE_VARIABLE: &str = "KMSFS_PASSPHRASE_FILE";
@@ -169,6 +169,19 @@ pub fn share(file: Option<&Path>, fd: Option<RawFd>) -> Result<SecretBytes, Fail
     }
 }
 
+/// The PIN of `token`, typed at the terminal unless a descriptor has it.
+///
+/// # Errors
+/// [`Exit::NoSecret`]: it cannot be read, is empty, or there is no terminal.
+pub fn pin(fd: Option<RawFd>, token: &TokenUri) -> Result<SecretBytes, Failure> {
+    match fd {
+        Some(fd) => read_line(take_descriptor(fd)?, &format!("the file descriptor {fd}")),
+        None => {
+            ask_or(&format!("PIN of the token {token}: "), "Use pin-source= in the token's URL, or --pin-fd.")
+        }
+    }
+}
+
 fn no_secret(message: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::NoSecret, message)
 }
@@ -199,14 +212,19 @@ fn read_secret(mut file: File, what: &str) -> Result<SecretBytes, Failure> {
 }
 
 fn read_passphrase(file: File, what: &str) -> Result<Unlock, Failure> {
-    let mut passphrase = read_secret(file, what)?;
-    if passphrase.expose().ends_with(b"\n") {
-        passphrase.truncate(passphrase.len() - 1);
+    read_line(file, what).map(Unlock::Passphrase)
+}
+
+/// Everything in `file` but a line break at its end.
+fn read_line(file: File, what: &str) -> Result<SecretBytes, Failure> {
+    let mut secret = read_secret(file, what)?;
+    if secret.expose().ends_with(b"\n") {
+        secret.truncate(secret.len() - 1);
     }
-    if passphrase.is_empty() {
-        return Err(no_secret(format_args!("{what} is empty")));
+    match secret.is_empty() {
+        true => Err(no_secret(format_args!("{what} is empty"))),
+        false => Ok(secret),
     }
-    Ok(Unlock::Passphrase(passphrase))
 }
 
 fn warn_if_readable_by_all(file: &File, path: &Path) {
@@ -230,7 +248,7 @@ fn take_descriptor(fd: RawFd) -> Result<File, Failure> {
     let own = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
     if own < 0 {
         let err = io::Error::last_os_error();
-        return Err(no_secret(format_args!("cannot read the passphrase from file descriptor {fd}: {err}")));
+        return Err(no_secret(format_args!("cannot read the file descriptor {fd}: {err}")));
     }
     // SAFETY: the kernel just returned `own` to us; nothing else knows it.
     #[allow(unsafe_code, reason = "no safe way to take a descriptor by its number")]
@@ -256,16 +274,21 @@ fn make_key_file(path: &Path) -> Result<Unlock, Failure> {
     Ok(made)
 }
 
-/// Asks at the terminal, without echo. Not on standard input: that may carry data.
+/// Asks for what unlocks a keystore.
 fn ask(prompt: &str) -> Result<SecretBytes, Failure> {
+    ask_or(prompt, "Use --passphrase-file, --passphrase-fd, --key-file or KMSFS_PASSPHRASE_FILE.")
+}
+
+/// Asks at the terminal, without echo; `otherwise` says how else to give the answer. Not on standard input: that may carry
+/// data.
+fn ask_or(prompt: &str, otherwise: &str) -> Result<SecretBytes, Failure> {
     match rpassword::prompt_password(prompt) {
         Ok(answer) if answer.is_empty() => Err(no_secret("nothing was given")),
         Ok(answer) => Ok(answer.into()),
         Err(err) if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
             Err(no_secret("nothing was given"))
         }
-        Err(_) => Err(no_secret("there is no terminal to ask at")
-            .hint("Use --passphrase-file, --passphrase-fd, --key-file or KMSFS_PASSPHRASE_FILE.")),
+        Err(_) => Err(no_secret("there is no terminal to ask at").hint(otherwise)),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::live::{Answer, Below, Files, Place, Request};
-use super::{Exit, Failure, Global, output, provider::KmsArgs, secret::UnlockArgs, show};
+use super::provider::{Kms, KmsArgs, KmsParser};
+use super::{Exit, Failure, Global, output, secret::UnlockArgs, show};
 use crate::keys::WrapMode;
 use crate::volume::config::{Config, ZoneSettings};
 use crate::volume::lower::{SystemLower, open_root};
@@ -63,8 +64,8 @@ struct SetArgs {
     #[arg(long, value_name = "KEY")]
     key: String,
     /// The KMS that has it, one of those that the volume was opened with [default: that of the volume's own CMK]
-    #[arg(long, value_name = "URL")]
-    key_kms: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = KmsParser)]
+    key_kms: Option<Kms>,
     /// Its name in encryption contexts, for good [default: the directory's]
     #[arg(long)]
     name: Option<String>,
@@ -120,7 +121,7 @@ fn set(args: &SetArgs, global: &Global) -> Result<(), Failure> {
     let request = |dir| Request::Set {
         dir,
         key: args.key.clone(),
-        kms: args.key_kms.clone(),
+        kms: args.key_kms.as_ref().map(Kms::to_string),
         name: args.name.clone(),
         wrap: args.wrap.map(|mode| mode.to_string()),
         shreddable: args.shreddable,

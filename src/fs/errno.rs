@@ -44,6 +44,7 @@ impl Error {
                 keys::ErrorKind::Disabled
                 | keys::ErrorKind::NotFound
                 | keys::ErrorKind::Denied
+                | keys::ErrorKind::Secret
                 | keys::ErrorKind::Shredded
                 | keys::ErrorKind::Unsuitable
                 | keys::ErrorKind::Unavailable => libc::ENOKEY,
@@ -74,6 +75,7 @@ mod tests {
             keys::ErrorKind::Disabled,
             keys::ErrorKind::NotFound,
             keys::ErrorKind::Denied,
+            keys::ErrorKind::Secret,
             keys::ErrorKind::Shredded,
             keys::ErrorKind::Unsuitable,
             keys::ErrorKind::Unavailable,

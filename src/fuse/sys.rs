@@ -170,12 +170,12 @@ pub fn wait_for(pid: libc::pid_t) -> io::Result<std::process::ExitStatus> {
     }
 }
 
-/// Closes every descriptor above the standard ones but `keep`: what a shell, a lock or a test left open would
+/// Closes every descriptor above the standard ones but those of `keep`: what a shell, a lock or a test left open would
 /// otherwise stay open for as long as the daemon lives. To be called before anything is opened.
 ///
 /// # Errors
 /// The errno of `close_range`.
-pub fn close_inherited(keep: Option<RawFd>) -> io::Result<()> {
+pub fn close_inherited(keep: &[Option<RawFd>]) -> io::Result<()> {
     let close = |first: libc::c_uint, last: libc::c_uint| {
         if first > last {
             return Ok(0);
@@ -183,10 +183,14 @@ pub fn close_inherited(keep: Option<RawFd>) -> io::Result<()> {
         // SAFETY: no pointers. Called first thing, so no Rust object owns any of these descriptors.
         check(unsafe { libc::close_range(first, last, 0) })
     };
-    match keep.and_then(|fd| libc::c_uint::try_from(fd).ok()).filter(|fd| *fd > 2) {
-        None => close(3, libc::c_uint::MAX)?,
-        Some(fd) => close(3, fd - 1).and_then(|_| close(fd + 1, libc::c_uint::MAX))?,
-    };
+    let mut kept: Vec<_> = keep.iter().flatten().filter_map(|fd| libc::c_uint::try_from(*fd).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().filter(|fd| *fd > 2) {
+        close(first, fd - 1)?;
+        first = fd + 1;
+    }
+    close(first, libc::c_uint::MAX)?;
     Ok(())
 }
 

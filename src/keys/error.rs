@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Denied,
     /// The key cannot serve a volume: asymmetric, wrong usage.
     Unsuitable,
+    /// What opens the KMS, such as a token's PIN, cannot be had or was refused.
+    Secret,
     /// The KMS does not answer, answers with an internal error, or is sealed.
     Unavailable,
     /// The file's shred secret was destroyed: nothing opens the file any more.

@@ -6,6 +6,7 @@
 
 mod cache;
 mod calls;
+mod circuit;
 mod dek;
 mod error;
 mod keyring;
@@ -14,6 +15,7 @@ mod pool;
 mod secrets;
 mod service;
 mod sources;
+mod token;
 mod watch;
 mod zone;
 mod zone_key;
@@ -27,6 +29,7 @@ pub use local::LocalProvider;
 pub use secrets::{SecretStore, secret_store};
 pub use service::{Caller, Endpoint, Place, ServiceProvider, cmk_id};
 pub use sources::Sources;
+pub use token::{Pin, TokenProvider, TokenUri};
 pub use watch::Watch;
 pub use zone::{Cmk, Envelope, NO_ZONE, PreviousKey, WrapMode, Zone, ZoneId};
 
@@ -162,7 +165,7 @@ pub enum CallCost {
     Nothing,
     /// Tens of microseconds: another process of this machine.
     Machine,
-    /// A way through a network, and perhaps money.
+    /// A way through a network, or to a device, and perhaps money.
     Network,
 }
 

@@ -58,7 +58,7 @@ impl EncryptionContext {
     ///
     /// # Errors
     /// As [`EncryptionContext::length`].
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
         out.reserve(self.length()?);
         out.extend_from_slice(&be32(self.pairs.len()));
         for (name, value) in &self.pairs {

@@ -4,13 +4,13 @@
 //! asked too much, could not be reached or failed. Every operation that is called so may be repeated. While the service
 //! is known to be away, calls fail at once.
 
-use super::circuit::Circuit;
 use super::connection::Connections;
 use super::credentials::Chain;
 use super::http;
 use super::place::Place;
 use super::signer::Signer;
 use crate::crypto::random;
+use crate::keys::circuit::Circuit;
 use crate::keys::{Error, ErrorKind};
 use crate::sigv4::SERVICE;
 use serde::Deserialize;

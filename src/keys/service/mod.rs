@@ -12,7 +12,6 @@
 
 mod answers;
 mod changes;
-mod circuit;
 mod client;
 mod connection;
 mod credentials;

@@ -24,7 +24,7 @@ struct State {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Circuit(Mutex<State>);
+pub(in crate::keys) struct Circuit(Mutex<State>);
 
 impl Circuit {
     /// Lets a caller pass who may take `time`. While the service is down, that is one at a time, [`MOMENT`] after
@@ -32,7 +32,7 @@ impl Circuit {
     ///
     /// # Errors
     /// What the last caller was told.
-    pub(super) fn enter(&self, time: Duration) -> Result<(), Error> {
+    pub(in crate::keys) fn enter(&self, time: Duration) -> Result<(), Error> {
         match &mut self.0.lock().down {
             Some(Down { error, next }) if Instant::now() < *next => Err(error.clone()),
             Some(Down { next, .. }) => {
@@ -44,12 +44,12 @@ impl Circuit {
     }
 
     /// The service said something, be it a refusal.
-    pub(super) fn answers(&self) {
+    pub(in crate::keys) fn answers(&self) {
         *self.0.lock() = State { down: None, answered: Some(Instant::now()) };
     }
 
     /// A caller who began at `began` was left without an answer. If others got one meanwhile, the service is not down.
-    pub(super) fn fails(&self, began: Instant, error: &Error) {
+    pub(in crate::keys) fn fails(&self, began: Instant, error: &Error) {
         let mut state = self.0.lock();
         if state.answered.is_none_or(|answered| answered < began) {
             state.down = Some(Down { error: error.clone(), next: Instant::now() + MOMENT });
