@@ -278,6 +278,38 @@ fn a_volume_moves_into_a_token_and_out_again() {
     volume.assert_clean();
 }
 
+#[test]
+fn a_zone_has_its_key_in_a_token_and_the_volume_has_not() {
+    let mut volume = Volume::unmounted();
+    let token = Token::new(volume.scratch("token"));
+    let url = shim(&token);
+    volume.option("--kms").option("local:").option("--kms").option(&url);
+    volume.mount();
+    for dir in ["finance", "other"] {
+        fs::create_dir(volume.path(dir)).unwrap();
+        fs::write(volume.path(dir).join("file"), dir).unwrap();
+    }
+    let mut set = volume.kmsfs("zone");
+    ok(set.arg("set").arg(volume.path("finance")).args(["--key", "volume", "--key-kms", &url]));
+    volume.remount();
+    token.set("removed", true);
+    assert_no_key(&volume.path("finance/file"));
+    assert_eq!(fs::read_to_string(volume.path("other/file")).unwrap(), "other");
+    token.set("removed", false);
+    assert_comes_back(&volume.path("finance/file"), b"finance");
+    volume.unmount();
+
+    let mut mount = volume.kmsfs("mount");
+    mount.arg(volume.lower()).arg(volume.mnt());
+    let refused = volume.refused_mount(&mut mount);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let named = format!("--kms '{}?module-path=FILE'", token.name("volume"));
+    assert!(message.contains(&named), "{message}");
+    let mut kit = volume.kmsfs("recovery-kit");
+    let kit = ok(kit.args(["--kms", "local:", "--kms", &url]).arg(volume.lower()));
+    assert!(kit.contains(&named) && kit.contains("pkcs11:token=kmsfs%20test;id=%01"), "{kit}");
+}
+
 const FILE: Context<'_> = Context { volume: [1; 16], zone: None, purpose: Purpose::File([2; 16]) };
 
 fn provider(token: &Token, object: &str) -> Result<TokenProvider, Error> {

@@ -113,10 +113,7 @@ impl KmsArgs {
         for url in &recorded {
             let kms = self.kms_for(url, recorded.len()).ok_or_else(|| {
                 let message = format!("{} has keys in the KMS {url}", lower.display());
-                let named = match TokenUri::is_meant_by(url) {
-                    true => format!("'{url}?module-path=FILE'"),
-                    false => (*url).to_owned(),
-                };
+                let named = Sources::argument(url);
                 Failure::new(Exit::KeyUnusable, message)
                     .hint(format_args!("If that is yours, name it: --kms {named}"))
             })?;

@@ -167,7 +167,7 @@ fn compose(
         )?;
     }
     let named: Vec<_> = settings.sources().into_iter().filter(|kms| *kms != LOCAL).collect();
-    let kms: String = named.iter().map(|kms| format!(" --kms {kms}")).collect();
+    let kms: String = named.iter().map(|kms| format!(" --kms {}", Sources::argument(kms))).collect();
     let keystore_option = if keystore.is_some() { " --keystore KEYSTORE" } else { "" };
     writeln!(kit, "\nTO OPEN IT, neither FUSE nor root is needed:\n")?;
     writeln!(kit, "   kmsfs export{keystore_option}{kms} LOWER DESTINATION\n")?;

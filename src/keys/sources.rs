@@ -1,6 +1,6 @@
 //! The KMSs that whoever opens a volume has named.
 
-use super::{CallCost, Error, ErrorKind, KeyProvider};
+use super::{CallCost, Error, ErrorKind, KeyProvider, TokenUri};
 use std::sync::Arc;
 
 /// Providers by the URL that a volume's config has for them.
@@ -30,10 +30,19 @@ impl Sources {
     pub fn get(&self, url: &str) -> Result<&Arc<dyn KeyProvider>, Error> {
         let named = self.0.iter().find(|(known, _)| known == url);
         let missing = || {
-            let what = format_args!("keys of this volume live in the KMS {url}: name it with --kms {url}");
+            let named = Sources::argument(url);
+            let what = format_args!("keys of this volume live in the KMS {url}: name it with --kms {named}");
             Error::new(ErrorKind::Unavailable, what)
         };
         named.map(|(_, provider)| provider).ok_or_else(missing)
+    }
+
+    /// How the user of a shell names the KMS that a config calls `url`. Of a token it does not say the module.
+    pub fn argument(url: &str) -> String {
+        match TokenUri::is_meant_by(url) {
+            true => format!("'{url}?module-path=FILE'"),
+            false => url.to_owned(),
+        }
     }
 
     /// Whether a call of any provider leaves this process.

@@ -33,8 +33,8 @@ pub(super) struct Module {
 }
 
 struct Job {
-    /// Nobody waits for it any more after this.
-    until: Instant,
+    /// Nobody waits for it any more after this; `None`: nobody does at all, and it is done all the same.
+    until: Option<Instant>,
     run: Box<dyn FnOnce(&mut Cryptoki) + Send>,
 }
 
@@ -79,7 +79,7 @@ impl Module {
             let what = format_args!("the PKCS#11 module {} does not answer", self.path.display());
             Error::new(ErrorKind::Unavailable, what)
         };
-        let job = Job { until: Instant::now() + time, run: Box::new(run) };
+        let job = Job { until: Some(Instant::now() + time), run: Box::new(run) };
         self.jobs.send(job).map_err(|_| late())?;
         told.recv_timeout(time).unwrap_or_else(|_| Err(late()))
     }
@@ -87,15 +87,14 @@ impl Module {
     /// Forgets a user, whenever the module gets to it.
     pub(super) fn forget(&self, client: ClientId) {
         let run = move |cryptoki: &mut Cryptoki| drop(cryptoki.clients.remove(&client));
-        let until = Instant::now() + Duration::from_secs(3600);
         // A thread that has ended has forgotten everybody.
-        let _ = self.jobs.send(Job { until, run: Box::new(run) });
+        let _ = self.jobs.send(Job { until: None, run: Box::new(run) });
     }
 }
 
 fn serve(mut cryptoki: Cryptoki, queue: &Receiver<Job>) {
     for job in queue {
-        if Instant::now() < job.until {
+        if job.until.is_none_or(|until| Instant::now() < until) {
             (job.run)(&mut cryptoki);
         }
     }
