@@ -1,4 +1,4 @@
-//! Custodians come and go: new root keys, from outside.
+//! Custodians come and go, and keystores with them: new root keys, backups, from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "kms_api/client.rs"]
@@ -123,4 +123,107 @@ fn a_rekey_that_is_killed_leaves_the_old_root_key_or_the_new_one() {
         }
     }
     progress(format_args!("{changed} of {ROUNDS} came so far as to change the root key, in {takes:?}"));
+}
+
+fn key_state(hsm: &Hsm, key: &str) -> serde_json::Value {
+    call(hsm, "DescribeKey", json!({ "KeyId": key }))["KeyMetadata"]["KeyState"].clone()
+}
+
+fn backup(volume: &Volume, file: &Path) -> String {
+    let made = json(&volume.kmsfs("hsm").args(["backup", "--json"]).arg(file).output().unwrap());
+    made["Counter"].as_str().unwrap().to_owned()
+}
+
+fn restore(volume: &Volume, file: &Path, args: &[&str]) -> Result<(), String> {
+    let done = volume.kmsfs("hsm").arg("restore").arg(file).args(args).output().unwrap();
+    if done.status.success() { Ok(()) } else { Err(message(&done)) }
+}
+
+fn unlock_all(volume: &Volume, hsm: &Hsm) {
+    for custodian in [2, 3] {
+        json(&hsm.unlock(volume, custodian));
+    }
+}
+
+#[test]
+fn a_backup_is_made_sealed_or_in_use_and_an_older_one_does_not_come_back_unnoticed() {
+    let volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    let file = |name: &str| volume.scratch(name);
+    let empty = backup(&volume, &file("sealed"));
+    assert_eq!(hsm.status(&volume)["Counter"], empty.as_str());
+    unlock_all(&volume, &hsm);
+    let key = call(&hsm, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+    let enabled = backup(&volume, &file("enabled"));
+    call(&hsm, "DisableKey", json!({ "KeyId": key }));
+    let disabled = backup(&volume, &file("disabled"));
+    assert_eq!(hsm.status(&volume)["Counter"], disabled.as_str());
+    assert_eq!(backup(&volume, &file("again")), disabled, "nothing changed");
+    let exists = refusal(volume.kmsfs("hsm").arg("backup").arg(file("again")));
+    assert!(exists.contains("exists already"), "{exists}");
+
+    // The key that was disabled would be enabled again.
+    ok(&mut hsm.command(&volume, "lock"));
+    for (name, args) in
+        [("enabled", &[][..]), ("sealed", &[]), ("enabled", &["--older", "--expect", &disabled])]
+    {
+        let refused = restore(&volume, &file(name), args).unwrap_err();
+        assert!(refused.contains("older") || refused.contains("or a later one"), "{name}: {refused}");
+    }
+    restore(&volume, &file("disabled"), &["--expect", &enabled]).unwrap();
+    unlock_all(&volume, &hsm);
+    assert_eq!(key_state(&hsm, &key), "Disabled");
+
+    // Lost: what custodians noted tells an older copy, before any share is given.
+    ok(&mut hsm.command(&volume, "lock"));
+    fs::remove_file(volume.keystore()).unwrap();
+    let refused = restore(&volume, &file("enabled"), &["--expect", &disabled]).unwrap_err();
+    assert!(refused.contains(&disabled) && refused.contains(&enabled), "{refused}");
+    assert!(!volume.keystore().exists());
+    restore(&volume, &file("enabled"), &[]).unwrap();
+    let mut unlock = hsm.command(&volume, "unlock");
+    unlock.args(["--expect", &disabled, "--share-file"]).arg(hsm.shares.join("share-1.txt"));
+    let refused = refusal(&mut unlock);
+    assert!(refused.contains(&format!("this is {enabled}")), "{refused}");
+    assert_eq!(hsm.status(&volume)["State"], "Sealed", "no share was given");
+    unlock_all(&volume, &hsm);
+    assert_eq!(key_state(&hsm, &key), "Enabled");
+
+    // As many changes, and not the same: no later state of what was noted.
+    call(&hsm, "UpdateKeyDescription", json!({ "KeyId": key, "Description": "elsewhere" }));
+    ok(&mut hsm.command(&volume, "lock"));
+    let refused = restore(&volume, &file("disabled"), &[]).unwrap_err();
+    assert!(refused.contains("different changes"), "{refused}");
+    restore(&volume, &file("disabled"), &["--older"]).unwrap();
+    unlock_all(&volume, &hsm);
+    assert_eq!(key_state(&hsm, &key), "Disabled");
+}
+
+fn refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "it was done");
+    message(&output)
+}
+
+#[test]
+fn a_backup_of_another_hsm_or_with_an_altered_counter_is_of_no_use() {
+    let (volume, elsewhere) = (Volume::bare(), Volume::bare());
+    let (hsm, _other) = (Hsm::start(&volume, "2/3"), Hsm::start(&elsewhere, "2/3"));
+    let file = volume.scratch("backup");
+    backup(&elsewhere, &file);
+    let refused = restore(&volume, &file, &["--older"]).unwrap_err();
+    assert!(refused.contains("of the HSM"), "{refused}");
+
+    let old = volume.scratch("old");
+    backup(&volume, &old);
+    unlock_all(&volume, &hsm);
+    call(&hsm, "CreateKey", json!({}));
+    ok(&mut hsm.command(&volume, "lock"));
+    let database = rusqlite::Connection::open(&old).unwrap();
+    database.execute("UPDATE keystore SET generation = generation + 100", []).unwrap();
+    drop(database);
+    restore(&volume, &old, &[]).unwrap();
+    json(&hsm.unlock(&volume, 1));
+    let refused = message(&hsm.unlock(&volume, 2));
+    assert!(refused.contains("tampered"), "{refused}");
 }

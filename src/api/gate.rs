@@ -34,6 +34,7 @@ const BODY_MAX: usize = 8192;
 static STATE: Shape = Shape::Enum(&["Sealed", "Unsealing", "Operational"]);
 static COUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
 static NAME: Shape = text(8, 8);
+static COUNTER: Shape = text(18, 37);
 static WORDS: Shape = text(1, 1024);
 static INDEX: Shape = text(1, 3);
 static INDICES: Shape = Shape::List { of: &INDEX, min: 0, max: 255 };
@@ -44,6 +45,7 @@ const STATUS_OUTPUT: &[super::model::Member] = &[
     required("Threshold", &COUNT),
     required("Custodians", &COUNT),
     required("ShareSet", &COUNT),
+    required("Counter", &COUNTER),
     required("Submitted", &INDICES),
     optional("SecondsLeft", &COUNT),
 ];
@@ -73,7 +75,8 @@ pub struct Gate {
 pub type Unlocked = dyn Fn(&Sealed, &Secret) -> std::result::Result<Arc<Service>, String> + Send + Sync;
 
 struct Hsm {
-    /// As it was when the first share of an unsealing came: shares may have been handed out anew before.
+    /// As it was when somebody last asked before the first share of an unsealing came: shares may have been handed out
+    /// anew since the process began.
     sealed: Mutex<Arc<Sealed>>,
     unlocked: Box<Unlocked>,
     own_uid: u32,
@@ -215,10 +218,23 @@ impl Gate {
         } else if operation.name == LOCK.name {
             self.lock(hsm, uid)?;
         }
-        self.status(hsm)
+        self.status(hsm).await
     }
 
-    fn status(&self, hsm: &Hsm) -> Result<Zeroizing<Vec<u8>>> {
+    /// Reads the public part of the keystore again, which may take a moment; not while shares wait that were verified
+    /// against what is known of it.
+    async fn look_again(self: &Arc<Self>) -> Result<()> {
+        if matches!(&*self.state.lock(), State::Sealed(unsealing) if !unsealing.custodians().is_empty()) {
+            return Ok(());
+        }
+        let gate = Arc::clone(self);
+        let look = tokio::task::spawn_blocking(move || gate.hsm.as_ref().map(Hsm::look_again));
+        look.await.map(drop).map_err(|_| sealed_error())
+    }
+
+    async fn status(self: &Arc<Self>, hsm: &Hsm) -> Result<Zeroizing<Vec<u8>>> {
+        self.look_again().await?;
+        let sealed = hsm.sealed();
         let now = Instant::now();
         let mut state = self.state.lock();
         let (name, custodians, left) = match &mut *state {
@@ -232,7 +248,6 @@ impl Gate {
             State::Open(_) => ("Operational", Vec::new(), None),
         };
         drop(state);
-        let sealed = hsm.sealed();
         let quorum = sealed.quorum();
         let custodians: Vec<String> = custodians.iter().map(u8::to_string).collect();
         Output::document(STATUS_OUTPUT, |output| {
@@ -241,6 +256,7 @@ impl Gate {
             output.integer("Threshold", i64::from(quorum.threshold()));
             output.integer("Custodians", i64::from(quorum.custodians()));
             output.integer("ShareSet", i64::from(sealed.set()));
+            output.text("Counter", &sealed.counter().to_string());
             output.texts("Submitted", custodians.iter().map(String::as_str));
             if let Some(left) = left {
                 output.integer("SecondsLeft", i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
@@ -255,13 +271,7 @@ impl Gate {
         let invalid = |why: &dyn std::fmt::Display| Error::new("InvalidShareException", why.to_string());
         let labelled = Labelled::from_words(words).map_err(|e| invalid(&e))?;
         let custodian = labelled.share.index;
-        let first =
-            matches!(&*self.state.lock(), State::Sealed(unsealing) if unsealing.custodians().is_empty());
-        if first {
-            let gate = Arc::clone(self);
-            let look = move || gate.hsm.as_ref().expect("only an HSM takes shares").look_again();
-            tokio::task::spawn_blocking(look).await.map_err(|_| sealed_error())?;
-        }
+        self.look_again().await?;
         let sealed = hsm.sealed();
         let secret = {
             let mut state = self.state.lock();
@@ -322,8 +332,6 @@ impl Gate {
         if let Some(State::Open(open)) = before {
             log::warn!("the HSM has a new root key, and is sealed: its custodians have new shares");
             open.close();
-            let gate = Arc::clone(self);
-            drop(tokio::task::spawn_blocking(move || gate.hsm.as_ref().map(Hsm::look_again)));
         }
     }
 }

@@ -83,8 +83,7 @@ pub fn open_at_cost(
 
 /// Nobody is asked for a passphrase where custodians share the root key.
 fn refuse_quorum(location: &Location) -> Result<(), Failure> {
-    let (_, slots) = Kms::inspect(location.clone())?;
-    match slots.iter().all(|slot| matches!(slot.kind, keystore::SlotKind::Quorum(_))) {
+    match Kms::inspect(location.clone())?.slots.iter().all(keystore::SlotInfo::is_of_quorum) {
         true => Err(keystore::Error::QuorumOnly(location.clone()).into()),
         false => Ok(()),
     }

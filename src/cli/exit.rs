@@ -5,7 +5,8 @@
 use std::{fmt, io, path::Path};
 
 use crate::{
-    hsm, keys,
+    hsm::{self, backup::Refused},
+    keys,
     kms::{self, keystore},
     volume,
 };
@@ -226,12 +227,25 @@ impl From<hsm::Error> for Failure {
     fn from(err: hsm::Error) -> Failure {
         let exit = match err {
             hsm::Error::Keystore(err) => return err.into(),
+            hsm::Error::Copy(err) => return err.into(),
             hsm::Error::Kms(err) => return err.into(),
             hsm::Error::Shares(hsm::shares::Error::Quorum { .. }) => Exit::Usage,
             hsm::Error::Shares(_) | hsm::Error::NotAnHsm(_) => Exit::BadKeystore,
             hsm::Error::SelfTest(_) => Exit::Failure,
         };
         Failure::new(exit, err)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(err: Refused) -> Failure {
+        let failure = Failure::new(Exit::Refused, &err);
+        match err {
+            Refused::Older { .. } | Refused::Other { .. } => {
+                failure.hint("If custodians want that state back, say so with --older.")
+            }
+            Refused::Elsewhere { .. } | Refused::Unexpected { .. } => failure,
+        }
     }
 }
 

@@ -5,15 +5,17 @@
 //!
 //! | module | what it is for |
 //! |---|---|
+//! | [`backup`] | copies of its keystore, and which of them may come back |
 //! | [`shares`] | a secret split among custodians, any so many of whom make it again; each share can be verified |
 //! | [`text`] | a share as words, for paper and for typing |
 //! | [`unsealing`] | shares that come in one at a time |
 
+pub mod backup;
 pub mod shares;
 pub mod text;
 pub mod unsealing;
 
-use crate::kms::keystore::{self, Location, QuorumKey, QuorumShape, SlotKind, Unlock};
+use crate::kms::keystore::{self, Counter, Location, QuorumKey, QuorumShape, SlotKind, Unlock};
 use crate::kms::{self, Kms};
 use shares::{COMMITMENT_LEN, Quorum, Secret, Share};
 use std::fmt;
@@ -41,6 +43,9 @@ pub enum Error {
     /// It has slots of other kinds, and was not made for custodians.
     #[error("{0} is not the keystore of an HSM: `kmsfs hsm init` makes one")]
     NotAnHsm(Location),
+    /// A copy that may not take the keystore's place.
+    #[error(transparent)]
+    Copy(#[from] backup::Refused),
     /// Shares that were just made do not open it. They may not be used.
     #[error("the keystore {0} does not open with the shares that were made for it")]
     SelfTest(Location),
@@ -53,6 +58,7 @@ pub struct Sealed {
     keystore: [u8; 16],
     set: u8,
     quorum: Quorum,
+    counter: Counter,
 }
 
 impl Sealed {
@@ -87,7 +93,7 @@ impl Sealed {
     /// [`Error::NotAnHsm`] if it has other slots than one for custodians; [`shares::Error::Commitments`] if that is
     /// damaged; those of the keystore.
     pub fn find(location: &Location) -> Result<Sealed, Error> {
-        let (keystore, slots) = Kms::inspect(location.clone())?;
+        let keystore::Locked { id, slots, counter } = Kms::inspect(location.clone())?;
         let not_an_hsm = || Error::NotAnHsm(location.clone());
         let [slot] = &*slots else { return Err(not_an_hsm()) };
         let SlotKind::Quorum(QuorumShape { set, threshold, custodians }) = slot.kind else {
@@ -96,7 +102,7 @@ impl Sealed {
         let (commitments, rest) = slot.verifier.as_chunks::<COMMITMENT_LEN>();
         let quorum = Quorum::from_parts(custodians, commitments.to_vec())?;
         match rest.is_empty() && quorum.threshold() == threshold {
-            true => Ok(Sealed { location: location.clone(), keystore, set, quorum }),
+            true => Ok(Sealed { location: location.clone(), keystore: id, set, quorum, counter }),
             false => Err(shares::Error::Commitments.into()),
         }
     }
@@ -192,6 +198,11 @@ impl Sealed {
         self.set
     }
 
+    /// Which of its states the keystore was in when this was read.
+    pub fn counter(&self) -> Counter {
+        self.counter
+    }
+
     /// How custodians share its secret.
     pub fn quorum(&self) -> &Quorum {
         &self.quorum
@@ -237,7 +248,7 @@ impl NewShares {
             RootKey::New => kms.rekey(quorum)?,
         }
         match Kms::test(self.sealed.location.clone(), &self.sealed.unlock(&self.secret)) {
-            Ok(_) => Ok(self.sealed),
+            Ok(_) => Sealed::find(&self.sealed.location),
             Err(_) => Err(Error::SelfTest(self.sealed.location)),
         }
     }

@@ -81,6 +81,7 @@ use crate::crypto::passphrase::Argon2Params;
 use import_token::ImportTokens;
 use keystore::{Keystore, Location, SlotInfo, Unlock};
 use session::SessionTokens;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use watcher::Watcher;
@@ -158,12 +159,36 @@ impl Kms {
         Keystore::test(&location.into(), unlock)
     }
 
-    /// The id and the slots of the keystore at `location`, which stays locked: nobody vouches for them yet.
+    /// What can be seen of the keystore at `location`, which stays locked.
     ///
     /// # Errors
     /// As [`Kms::open`], but for a wrong secret.
-    pub fn inspect(location: impl Into<Location>) -> keystore::Result<([u8; 16], Vec<SlotInfo>)> {
+    pub fn inspect(location: impl Into<Location>) -> keystore::Result<keystore::Locked> {
         Keystore::inspect(&location.into())
+    }
+
+    /// Copies the keystore at `location`, in use or not, to the new file `to`, which is a keystore too. It stays
+    /// locked.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Exists`] if there is such a file; those of reading and writing. No file is left behind.
+    pub fn back_up(location: &Location, to: &Path) -> keystore::Result<()> {
+        keystore::back_up(location, to)
+    }
+
+    /// Puts a copy in the place of the keystore at `location`, whose counter is `over`, or that does not exist, in one
+    /// transaction. It stays locked: whether the copy is sound is seen when it is opened. Whoever has the keystore open has
+    /// to open it again.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Conflict`] or [`keystore::Error::Exists`] if the keystore is not what `over` says; those of
+    /// reading and writing. It is as it was.
+    pub fn restore(
+        from: &Path,
+        location: &Location,
+        over: Option<keystore::Counter>,
+    ) -> keystore::Result<()> {
+        keystore::restore(from, location, over)
     }
 
     /// Where the keystore is.

@@ -1,5 +1,6 @@
 //! `kmsfs hsm`: a keystore that only a quorum of custodians opens.
 
+mod backup;
 mod custody;
 mod handing_out;
 mod service;
@@ -38,7 +39,7 @@ enum Command {
     ///
     /// Each share is shown once, on a page of its own. Nothing of it is kept.
     Init(custody::InitArgs),
-    /// Show whether the HSM is sealed, and whose shares are there
+    /// Show whether the HSM is sealed, whose shares are there, and its counter
     Status(service::SocketArgs),
     /// Give a share to the HSM; the last one needed opens it
     Unlock(service::UnlockArgs),
@@ -57,6 +58,16 @@ enum Command {
     /// unlocked with new shares. Backups and other copies of the keystore from before stay
     /// as they are: old shares open them.
     Rekey(custody::ReplaceArgs),
+    /// Copy the keystore, sealed as it is and in use or not, to a new file
+    ///
+    /// Shows the keystore's counter, which goes up with every change. A copy of the file takes a
+    /// quorum of the shares that open the keystore now.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the keystore, unless that undoes anything
+    ///
+    /// The keystore that is there must be the same HSM's, and not have changed since the backup.
+    /// Where it is lost, --expect compares with what custodians noted.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs the command.
@@ -70,6 +81,8 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Unlock(args) => service::unlock(args, global.json),
         Command::Refresh(args) => custody::refresh(args, global),
         Command::Rekey(args) => custody::rekey(args, global),
+        Command::Backup(args) => backup::back_up(args, global),
+        Command::Restore(args) => backup::restore(args, global),
         Command::Lock(args) => service::lock(args, global.json),
     }
 }

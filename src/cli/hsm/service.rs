@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::{
     cli::{Exit, Failure, access, output, secret},
     fuse::control,
+    hsm::backup::check_expected,
     keys::{Caller, Place},
+    kms::keystore::Counter,
 };
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,9 @@ pub(super) struct UnlockArgs {
     /// Read the share from a file descriptor
     #[arg(long, value_name = "N")]
     share_fd: Option<RawFd>,
+    /// Give no share to a keystore that is older than this, the counter that you noted last
+    #[arg(long, value_name = "COUNTER")]
+    expect: Option<Counter>,
 }
 
 impl SocketArgs {
@@ -45,6 +50,9 @@ pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
     access::prepare()?;
     // Before anybody types: is there an HSM, and does it wait for shares?
     let status = args.socket.call("HsmStatus", &json!({}))?;
+    if let Some(expected) = args.expect {
+        check_counter(&status, expected)?;
+    }
     if status["State"] == "Operational" {
         return show(&status, json);
     }
@@ -52,6 +60,14 @@ pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
     let words = std::str::from_utf8(share.expose());
     let words = words.map_err(|_| Failure::new(Exit::NoSecret, "the share is no text"))?;
     show(&args.socket.call("HsmUnlock", &json!({ "Share": words.trim() }))?, json)
+}
+
+/// Whoever put an older copy in the keystore's place may be waiting for shares.
+fn check_counter(status: &Value, expected: Counter) -> Result<(), Failure> {
+    let found = status["Counter"].as_str().and_then(|text| text.parse().ok());
+    let found =
+        found.ok_or_else(|| Failure::new(Exit::Unavailable, "the service does not tell its counter"))?;
+    Ok(check_expected(found, expected)?)
 }
 
 pub(super) fn lock(args: &SocketArgs, json: bool) -> Result<(), Failure> {
@@ -88,5 +104,6 @@ fn show(status: &Value, json: bool) -> Result<(), Failure> {
             },
         ),
         ("Time left", left.unwrap_or_default()),
+        ("Counter", text("Counter")),
     ])
 }

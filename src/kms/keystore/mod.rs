@@ -11,6 +11,8 @@
 //! [`cmk`], [`secrets`] and [`slots`] know what is in them; [`rows`] reads and writes them.
 
 mod cmk;
+mod copy;
+mod counter;
 mod database;
 mod error;
 mod location;
@@ -25,12 +27,14 @@ mod secrets;
 mod slots;
 mod sqlite;
 
+pub use counter::{Age, Counter};
 pub use error::{Error, Result};
 pub use location::Location;
 pub use postgres::Server;
 pub use slots::{QuorumKey, QuorumShape, SlotInfo, SlotKind, Unlock};
 
 pub(super) use cmk::Entry;
+pub(super) use copy::{back_up, restore};
 pub(super) use database::Mark;
 pub(super) use material::{Material, NewMaterial};
 pub(super) use record::{RecordKey, Stored};
@@ -98,6 +102,17 @@ impl Vault {
     }
 }
 
+/// What can be seen of a keystore without its root key. Nobody vouches for it before it is opened.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    /// Its id, which it keeps for good.
+    pub id: [u8; 16],
+    /// The ways to unlock it, in the order of their numbers.
+    pub slots: Vec<SlotInfo>,
+    /// Which of its states it is in.
+    pub counter: Counter,
+}
+
 /// An open, unlocked keystore. Nothing is read or changed with a root key that is not the keystore's any more.
 pub(super) struct Keystore {
     database: Box<dyn Database>,
@@ -139,10 +154,10 @@ impl Keystore {
         Ok(Keystore { database, vault: Arc::new(Vault::new(location, id, root)), unlocked_by })
     }
 
-    /// The id and the slots of the keystore at `location`, which stays locked: nobody vouches for them yet.
-    pub(super) fn inspect(location: &Location) -> Result<([u8; 16], Vec<SlotInfo>)> {
-        let (id, slots) = read_locked(location, &*connect(location)?)?;
-        Ok((id, slots.into_iter().map(|slot| slot.info).collect()))
+    /// What can be seen of the keystore at `location`, which stays locked.
+    pub(super) fn inspect(location: &Location) -> Result<Locked> {
+        let (id, slots, counter) = read_locked(location, &*connect(location)?)?;
+        Ok(Locked { id, slots: slots.into_iter().map(|slot| slot.info).collect(), counter })
     }
 
     /// Says which slot `unlock` opens, changing nothing.
@@ -306,20 +321,22 @@ fn unlock_root(
     database: &dyn Database,
     unlock: &Unlock,
 ) -> Result<([u8; 16], u32, Key)> {
-    let (id, slots) = read_locked(location, database)?;
+    let (id, slots, _) = read_locked(location, database)?;
     let (slot, root) = slots::open_any(location, &id, &slots, unlock)?;
     Ok((id, slot, root))
 }
 
-/// What can be read of a keystore without its root key: its id and its slots.
-fn read_locked(location: &Location, database: &dyn Database) -> Result<([u8; 16], Vec<Slot>)> {
+/// What can be read of a keystore without its root key: its id, its slots, its counter.
+fn read_locked(location: &Location, database: &dyn Database) -> Result<([u8; 16], Vec<Slot>, Counter)> {
     let tampered = |what: &str| Error::Tampered { location: location.clone(), what: what.into() };
     let transaction = Transaction::begin(database, Access::Read)?;
     let id = transaction.first("SELECT id FROM keystore", |row| row.array(0))?;
-    let id = id.ok_or_else(|| tampered("it has no id"))?;
+    let (Some(id), Some(counter)) = (id, Counter::read(&transaction)?) else {
+        return Err(tampered("it has no id"));
+    };
     let slots = slots::read(location, &transaction, &id)?;
     match slots.is_empty() {
         true => Err(tampered("it has no slot")),
-        false => Ok((id, slots)),
+        false => Ok((id, slots, counter)),
     }
 }

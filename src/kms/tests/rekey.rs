@@ -1,4 +1,4 @@
-//! A new root key: everything stays, who has it open notices, and nothing that was tampered with is sealed anew.
+//! A new root key, and copies: everything stays, who has it open notices, and nothing that was tampered with is sealed anew.
 
 use super::*;
 use keystore::{Error as KeystoreError, QuorumKey, QuorumShape};
@@ -111,6 +111,80 @@ fn a_set_of_shares_that_is_not_the_next_one_is_refused() {
     open(&scratch, 0).unwrap().change_quorum(quorum(1)).unwrap();
     open(&scratch, 1).unwrap().rekey(quorum(2)).unwrap();
     drop(open(&scratch, 2).unwrap());
+}
+
+/// Who adds a table has to say how its rows get another root key ([`keystore`]'s `rekey`) and into copies (`copy`).
+#[test]
+fn all_tables_are_known_to_what_seals_rows_anew_and_to_what_copies_them() {
+    let scratch = Scratch::file();
+    drop(create(&scratch));
+    let columns = scratch.bytes(
+        "SELECT CAST(t.name || ':' || group_concat(c.name, ' ') AS BLOB) \
+         FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table' GROUP BY t.name ORDER BY t.name",
+    );
+    let columns: Vec<String> = columns.into_iter().map(|row| String::from_utf8(row).unwrap()).collect();
+    let known = [
+        "keystore:one id created generation manifest",
+        "material:cmk version sealed",
+        "quorum:slot verifier",
+        "record:kind id changed sealed",
+        "removed:kind id changed",
+        "secret:batch number sealed",
+        "slot:id kind label created salt memory_kib passes lanes sealed checksum",
+    ];
+    assert_eq!(columns, known);
+}
+
+/// A PostgreSQL database and a file hold the same rows.
+#[test]
+fn a_copy_goes_from_any_database_into_any() {
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let kms = create(&scratch);
+    let key = key(&kms);
+    let secrets = kms.create_secrets(FILESYSTEM, &key, 5, &context()).unwrap();
+    let alice = principal(&kms, "user/alice");
+    kms.delete_principal(OPERATOR, &alice).unwrap();
+    let copy = scratch.directory.path().join("copy.db");
+    Kms::back_up(&scratch.location(), &copy).unwrap();
+    assert!(matches!(Kms::back_up(&scratch.location(), &copy), Err(KeystoreError::Exists(_))));
+    let counter = Kms::inspect(&copy).unwrap().counter;
+    assert_eq!(counter, Kms::inspect(scratch.location()).unwrap().counter);
+    kms.update_key_description(OPERATOR, &key, "later").unwrap();
+    drop(kms);
+    let later = Kms::inspect(scratch.location()).unwrap().counter;
+    assert_eq!(later.seen_from(counter), keystore::Age::Newer);
+
+    assert!(matches!(Kms::restore(&copy, &scratch.location(), None), Err(KeystoreError::Exists(_))));
+    let refused = Kms::restore(&copy, &scratch.location(), Some(counter));
+    assert!(matches!(refused, Err(KeystoreError::Conflict(_))), "it changed meanwhile");
+    Kms::restore(&copy, &scratch.location(), Some(later)).unwrap();
+    Kms::restore(&copy, &other.location(), None).unwrap();
+    for place in [scratch.location(), other.location(), copy.clone().into()] {
+        assert_eq!(Kms::inspect(place.clone()).unwrap().counter, counter, "{place}");
+        let kms = Kms::open(place, &Unlock::Quorum(quorum(0)), scratch.options()).unwrap();
+        assert_eq!(kms.describe_key(OPERATOR, &key).unwrap().description, "");
+        for (id, secret) in &secrets {
+            assert_eq!(kms.get_secret(FILESYSTEM, *id, &context()).unwrap(), *secret);
+        }
+    }
+}
+
+#[test]
+fn the_log_of_a_lost_file_is_not_taken_for_that_of_the_next_one() {
+    let scratch = Scratch::file();
+    let kms = create(&scratch);
+    let copy = scratch.directory.path().join("copy.db");
+    Kms::back_up(&scratch.location(), &copy).unwrap();
+    let key = key(&kms);
+    let log = scratch.path().with_extension("db-wal");
+    let left = std::fs::read(&log).unwrap();
+    assert!(!left.is_empty());
+    drop(kms);
+    std::fs::remove_file(scratch.path()).unwrap();
+    std::fs::write(&log, left).unwrap();
+    Kms::restore(&copy, &scratch.location(), None).unwrap();
+    let kms = open(&scratch, 0).unwrap();
+    assert_eq!(name(kms.describe_key(OPERATOR, &key)), "NotFoundException");
 }
 
 #[test]

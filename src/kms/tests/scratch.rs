@@ -197,7 +197,7 @@ impl Database {
     }
 }
 
-fn url(server: &std::path::Path, database: &str) -> String {
+fn url(server: &Path, database: &str) -> String {
     format!("postgres://kmsfs@/{database}?host={}", server.display())
 }
 

@@ -147,8 +147,21 @@ impl Draft {
 
     /// Gives it its name, durably, unless another file got it meanwhile.
     pub(super) fn publish(self) -> Result<()> {
+        if super::exists(&self.path) {
+            return Err(Error::Exists((&self.path).into()));
+        }
         let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path));
         sync(&self.temporary)?;
+        // What a lost keystore of this name left behind would be taken for this one's log.
+        for end in ["-wal", "-shm"] {
+            let left = beside(&self.path, "", end);
+            match fs::remove_file(&left) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(&left)(error));
+                }
+                _ => {}
+            }
+        }
         // A link, unlike a rename, never replaces what has the name.
         fs::hard_link(&self.temporary, &self.path).map_err(Error::io(&self.path))?;
         sync(directory_of(&self.path))
