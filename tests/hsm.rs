@@ -112,6 +112,32 @@ fn a_mount_waits_for_the_custodians_and_goes_on_without_remounting() {
 }
 
 #[test]
+fn an_hsms_service_signs_checkpoints_of_its_log_that_others_verify() {
+    let volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    let checkpoint = |args: &[&str]| {
+        let mut command = volume.kmsfs("kms");
+        command.arg("checkpoint").args(args);
+        command
+    };
+    let (make, key) = (["make", "--socket"], ["key", "--socket"]);
+    let refused = checkpoint(&make).arg(&hsm.socket).output().unwrap();
+    assert!(message(&refused).contains("sealed"), "{}", message(&refused));
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    let (kept, public) = (volume.scratch("checkpoint"), volume.scratch("audit.pem"));
+    fs::write(&kept, ok(checkpoint(&make).arg(&hsm.socket))).unwrap();
+    fs::write(&public, ok(checkpoint(&key).arg(&hsm.socket))).unwrap();
+    ok(&mut hsm.command(&volume, "lock"));
+    let verify = || checkpoint(&["verify", "--public-key"]).arg(&public).arg(&kept).output().unwrap();
+    assert!(verify().status.success(), "{}", message(&verify()));
+    let log = volume.keystore().with_extension("audit").join("audit-000001.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replacen("started", "stopped", 1)).unwrap();
+    assert_eq!(verify().status.code(), Some(14), "{}", message(&verify()));
+}
+
+#[test]
 fn no_passphrase_opens_the_keystore_of_an_hsm() {
     let volume = Volume::bare();
     ok(volume

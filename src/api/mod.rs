@@ -9,10 +9,11 @@
 //! | [`wire`] | AWS JSON 1.1: reading, checking, writing |
 //! | [`model`] | what every operation takes and returns, as data |
 //! | [`operations`] | from a checked request to a call of the KMS and back, a file per subject |
-//! | [`own`] | operations that AWS has no name for |
+//! | [`own`] | operations that AWS has no name for; `checkpoint` is one more |
 //! | [`oversight`] | every call's line in the audit log, quotas, figures; [`exposition`] serves those |
 
 pub mod auth;
+mod checkpoint;
 mod ending;
 pub mod error;
 pub mod exposition;

@@ -65,6 +65,11 @@ impl Oversight {
         }
     }
 
+    /// The log, if one is kept.
+    pub fn log(&self) -> Option<&AuditLog> {
+        self.audit.as_ref()
+    }
+
     /// Writes down what is not written yet. Nothing is recorded from then on.
     pub fn close(&self) {
         if let Some(audit) = &self.audit {

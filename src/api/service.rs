@@ -1,6 +1,7 @@
 //! One request: who asks, for what, and the answer.
 
 use super::auth::{Claim, SigningKeyFigures, SigningKeys};
+use super::checkpoint;
 use super::ending::Ending;
 use super::error::{Error, Result};
 use super::identity::Identity;
@@ -84,6 +85,8 @@ type Outcome = Result<Zeroizing<Vec<u8>>>;
 enum Route {
     Kms(&'static Served),
     Own(Own),
+    /// A checkpoint of the audit log.
+    Checkpoint,
 }
 
 impl Service {
@@ -139,6 +142,10 @@ impl Service {
             Ok((Route::Own(operation), _, body)) => {
                 drop(call); // it touches no key
                 operation.run(&self.changes, &body, ending).await
+            }
+            Ok((Route::Checkpoint, _, body)) => {
+                let made = self.checkpoint(origin, body).await;
+                self.oversight.end(call, made).await
             }
             Err(error) => self.oversight.end(call, Err(error)).await,
         }
@@ -237,6 +244,14 @@ impl Service {
             self.catch_up().await?;
         }
         Ok((place, input))
+    }
+
+    /// Makes a checkpoint of the audit log, for who may have one.
+    async fn checkpoint(self: &Arc<Self>, origin: &Origin, body: Bytes) -> Outcome {
+        checkpoint::admit(origin, self.own_uid)?;
+        let service = Arc::clone(self);
+        apart(move || checkpoint::make(&service.kms, service.oversight.log(), &body, service.clock.now()))
+            .await
     }
 
     /// Everything that is counted, as Prometheus reads it.
@@ -345,6 +360,7 @@ fn route(head: &Parts) -> Result<Route> {
     }
     match text("x-amz-target").split_once('.') {
         Some(("TrentService", name)) => operations::find(name).map(Route::Kms),
+        Some(("Kmsfs", name)) if checkpoint::is_it(name) => Ok(Route::Checkpoint),
         Some(("Kmsfs", name)) => match operations::find_own(name) {
             Some(operation) => Ok(Route::Kms(operation)),
             None => Own::find(name).map(Route::Own),

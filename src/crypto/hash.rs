@@ -43,6 +43,27 @@ impl Hash {
     }
 }
 
+/// A hash of bytes that come one after the other.
+#[derive(Clone)]
+pub struct Hasher(digest::Context);
+
+impl Hasher {
+    /// Of nothing yet.
+    pub fn new(hash: Hash) -> Hasher {
+        Hasher(digest::Context::new(hash.algorithm()))
+    }
+
+    /// Appends bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them, [`Hash::digest_len`] bytes.
+    pub fn finish(self) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

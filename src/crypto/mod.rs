@@ -32,6 +32,6 @@ pub mod transport;
 
 pub use aead::AeadKey;
 pub use cipher::{Cipher, KEY_LEN, NONCE_LEN, NotAuthentic, TAG_LEN, UnknownCipher};
-pub use hash::Hash;
+pub use hash::{Hash, Hasher};
 pub use secret::{Key, SecretBytes, harden_process, hide_secrets, lock_all_memory};
 pub use selftest::{SelfTestError, self_test};

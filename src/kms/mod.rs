@@ -228,6 +228,13 @@ impl Kms {
         })
     }
 
+    /// What signs checkpoints of audit logs: another one once the keystore has a new root key.
+    pub fn checkpoint_key(&self) -> audit::CheckpointKey {
+        audit::CheckpointKey::new(
+            self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit checkpoint"),
+        )
+    }
+
     fn derived_audit_key(&self) -> Key {
         self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain")
     }

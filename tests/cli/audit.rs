@@ -146,6 +146,76 @@ fn the_first_damaged_line_is_named() {
     assert_eq!((&report["Verified"], &report["Broken"]["Line"]), (&false.into(), &4.into()));
 }
 
+/// The public key of checkpoints and a checkpoint, as files.
+fn kept(home: &Home) -> (String, String) {
+    let key = home.secret_file("audit.pem", &home.ok(&["kms", "checkpoint", "key"]));
+    (key, home.secret_file("checkpoint", &home.ok(&["kms", "checkpoint", "make"])))
+}
+
+#[test]
+fn a_checkpoint_is_verified_without_a_secret_and_finds_a_log_that_was_rewritten() {
+    let (home, key) = called();
+    let (public, checkpoint) = kept(&home);
+    append(&home, calls(&key));
+    fs::remove_file(home.path("pw")).unwrap();
+    let verify = ["kms", "checkpoint", "verify", "--public-key", &public, &checkpoint];
+    let found = home.json(&verify);
+    assert_eq!((&found[0]["Broken"], &found[0]["Segments"]), (&Value::Null, &1.into()), "{found}");
+    assert!(found[0]["BytesSince"].as_u64().unwrap() > 1000, "{found}");
+    assert!(home.ok(&verify).contains("as it was"));
+
+    // By one who has all keys.
+    home.secret_file("pw", PASSPHRASE);
+    fs::remove_dir_all(directory(&home)).unwrap();
+    append(&home, calls(&key));
+    home.ok(&["kms", "audit", "--verify"]);
+    let finds = |what: &str| {
+        let output = home.run(&verify);
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert!(output.status.code() == Some(14) && said.contains(what), "{said}");
+    };
+    finds("audit-000001.jsonl was altered");
+    fs::remove_dir_all(directory(&home)).unwrap();
+    fs::create_dir(directory(&home)).unwrap();
+    finds("audit-000001.jsonl is missing");
+}
+
+#[test]
+fn a_checkpoint_is_its_keystores_and_of_a_log_that_verifies() {
+    let (home, _) = called();
+    let (public, checkpoint) = kept(&home);
+    let (other, _) = called();
+    let (foreign, _) = kept(&other);
+    let verify =
+        |key: &str| home.fails(14, &["kms", "checkpoint", "verify", "--public-key", key, &checkpoint]);
+    assert!(verify(&foreign).contains("another keystore's key signed it"));
+    let text = fs::read_to_string(&checkpoint).unwrap();
+    fs::write(&checkpoint, text.replace("\"segment\":1", "\"segment\":2")).unwrap();
+    assert!(verify(&public).contains("was altered"));
+    let file = directory(&home).join("audit-000001.jsonl");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replacen("role/bob", "role/eve", 1)).unwrap();
+    assert!(home.fails(14, &["kms", "checkpoint", "make"]).contains("does not verify"));
+}
+
+#[test]
+fn openssl_verifies_a_checkpoints_signature_and_sha256sum_its_digest() {
+    let (home, _) = called();
+    let (public, checkpoint) = kept(&home);
+    let text = fs::read_to_string(checkpoint).unwrap();
+    let (body, signature) = text.trim_end().split_once(",\"signature\":\"").unwrap();
+    let body = home.secret_file("body", body);
+    fs::write(home.path("signature"), hex::decode(signature.trim_end_matches("\"}")).unwrap()).unwrap();
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", &public, "-in", &body, "-sigfile"]);
+    let output = openssl.arg(home.path("signature")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let log = directory(&home).join("audit-000001.jsonl");
+    let output = std::process::Command::new("sha256sum").arg(log).output().unwrap();
+    let digest = text.split_once("\"sha256\":\"").unwrap().1;
+    assert_eq!(digest[..64], self::text(&output.stdout)[..64]);
+}
+
 #[test]
 fn there_may_be_no_log_or_another_keystores() {
     let home = Home::new();

@@ -8,6 +8,7 @@ mod service;
 use clap::Subcommand;
 
 use super::{Failure, Global};
+pub use service::SocketArgs;
 
 /// Arguments of `kmsfs hsm`.
 #[derive(Debug, clap::Args)]
@@ -40,11 +41,11 @@ enum Command {
     /// Each share is shown once, on a page of its own. Nothing of it is kept.
     Init(custody::InitArgs),
     /// Show whether the HSM is sealed, whose shares are there, and its counter
-    Status(service::SocketArgs),
+    Status(SocketArgs),
     /// Give a share to the HSM; the last one needed opens it
     Unlock(service::UnlockArgs),
     /// Seal the HSM at once: its keys leave memory
-    Lock(service::SocketArgs),
+    Lock(SocketArgs),
     /// Hand out new shares, of the same quorum or another; old ones are worth nothing with them
     ///
     /// A quorum of custodians gives its shares to this command. It helps where fewer than a

@@ -12,8 +12,9 @@ use crate::{
     kms::keystore::Counter,
 };
 
+/// Which service is asked.
 #[derive(Debug, clap::Args)]
-pub(super) struct SocketArgs {
+pub struct SocketArgs {
     /// The service's unix socket [default: kms.sock in /run/kmsfs for root, in $XDG_RUNTIME_DIR/kmsfs for others]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -35,7 +36,16 @@ pub(super) struct UnlockArgs {
 }
 
 impl SocketArgs {
-    fn call(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
+    /// Whether the command line names a socket.
+    pub fn is_named(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Calls an operation of kmsfs's own.
+    ///
+    /// # Errors
+    /// The service does not answer, or refuses.
+    pub fn call(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
         let socket = self.socket.clone().unwrap_or_else(|| control::runtime_directory().join("kms.sock"));
         let socket = std::path::absolute(&socket).map_err(|err| Failure::io("find", &socket, &err))?;
         Ok(Caller::new(Place::Unix(socket))?.call(operation, body)?)

@@ -203,7 +203,7 @@ pub fn write_pem(label: &str, der: &[u8]) -> String {
 }
 
 /// Base64 with white space anywhere.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(text).ok()
 }

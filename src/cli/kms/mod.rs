@@ -2,6 +2,7 @@
 
 mod access_key;
 mod audit;
+mod checkpoint;
 mod confine;
 mod init_tls;
 mod log;
@@ -23,7 +24,7 @@ use crate::kms;
 pub const GROUPS: &[super::help::Group] = &[
     ("The service", &["serve", "init-tls", "settings"]),
     ("Who may call", &["principal", "access-key", "session", "policy", "map-uid", "unmap-uid"]),
-    ("Who did", &["audit", "usage"]),
+    ("Who did", &["audit", "checkpoint", "usage"]),
 ];
 
 const ABOUT_PRINCIPALS: &str = "\
@@ -67,6 +68,9 @@ enum Command {
     UnmapUid(principal::UnmapArgs),
     /// Show who called the KMS for what, and verify that the log of it is whole
     Audit(audit::Args),
+    /// Make and verify signed checkpoints of the audit log, for who keeps them elsewhere
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Add calls up by key, principal or operation, and say what they cost
     Usage(usage::Args),
 }
@@ -88,6 +92,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::MapUid(args) => principal::map_uid(&open()?, args),
         Command::UnmapUid(args) => principal::unmap_uid(&open()?, args),
         Command::Audit(args) => audit::run(args, global, open),
+        Command::Checkpoint(command) => checkpoint::run(command, global, &args.unlock),
         Command::Usage(args) => usage::run(args, global, open),
     }
 }

@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
     PqdsaSigningAlgorithm, RsaEncoding,
 };
 
-use crate::crypto::{Hash, SecretBytes};
+use crate::crypto::{Hash, Key, SecretBytes};
 
 use super::aws_lc::{self, ED25519_PRIVATE_LEN};
 use super::encoding::locked;
@@ -63,6 +63,21 @@ impl PrivateKey {
             }
             Type::MlKem => kem::Private::generate(key_type),
         }
+    }
+
+    /// The Ed25519 key of a seed, which must serve nothing else (RFC 8032, section 5.1.5).
+    ///
+    /// # Errors
+    /// [`Error::Library`].
+    pub fn ed25519(seed: &Key) -> Result<PrivateKey> {
+        /// OneAsymmetricKey of RFC 8410, section 7, up to the seed.
+        const HEAD: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let mut pkcs8 = SecretBytes::zeroed(HEAD.len() + seed.expose().len());
+        let (head, rest) = pkcs8.expose_mut().split_at_mut(HEAD.len());
+        head.copy_from_slice(&HEAD);
+        rest.copy_from_slice(seed.expose());
+        PrivateKey::from_pkcs8(KeyType::Ed25519, pkcs8.expose())
+            .map_err(|_| Error::Library("use a seed as a key"))
     }
 
     /// Parses a PKCS#8 DER structure with a key of the given type.

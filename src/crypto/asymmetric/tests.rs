@@ -431,3 +431,17 @@ fn altered_private_keys_never_panic() {
     });
     outcome.unwrap();
 }
+
+#[test]
+fn a_seed_is_the_key_that_rfc_8032_says() {
+    // Section 7.1, test 1.
+    let mut seed: [u8; 32] = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+        .unwrap()
+        .try_into()
+        .unwrap();
+    let key = PrivateKey::ed25519(&crate::crypto::Key::from_bytes(&mut seed)).unwrap();
+    let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    assert!(hex::encode(key.public_spki()).ends_with(public));
+    let signature = key.sign(SignatureScheme::Ed25519, Message::Raw(b"")).unwrap();
+    assert!(hex::encode(signature).starts_with("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974"));
+}

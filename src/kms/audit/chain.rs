@@ -203,14 +203,14 @@ pub(super) fn hex<'a>(bytes: &[u8], out: &'a mut [u8]) -> &'a str {
 }
 
 /// The bytes that `digits` stand for. Each value has one spelling, in lower case.
-fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
+pub(super) fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {

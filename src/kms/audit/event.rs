@@ -294,7 +294,7 @@ impl Event {
 }
 
 /// RFC 3339 in UTC, always with three digits of a second, so that lines sort by their text.
-mod timestamp {
+pub(super) mod timestamp {
     use serde::Deserialize;
     use time::format_description::well_known::Rfc3339;
     use time::{OffsetDateTime, UtcOffset};
@@ -310,14 +310,14 @@ mod timestamp {
         }
     }
 
-    pub(super) fn serialize<S: serde::Serializer>(
+    pub(in super::super) fn serialize<S: serde::Serializer>(
         time: &OffsetDateTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Text(time.to_offset(UtcOffset::UTC)))
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+    pub(in super::super) fn deserialize<'de, D: serde::Deserializer<'de>>(
         deserializer: D,
     ) -> Result<OffsetDateTime, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;

@@ -8,10 +8,12 @@
 //! Callers hand a [`CallRecord`] to [`AuditLog::append`], which costs them about a microsecond; a thread makes lines
 //! of them and writes them (`writer`). Whether a caller then waits until the line is durable is [`Durability`]'s choice.
 //!
-//! What a log cannot show by itself: that the whole directory, head record included, was put back to an older copy.
-//! Against that, its end must be kept elsewhere: [`Figures::sequence`] in a monitoring system, a [`Link`] noted by hand.
+//! What a log cannot show by itself: that the whole directory, head record included, was put back to an older copy, and
+//! what was done by one who has the key. Against that, something must be kept elsewhere: [`Figures::sequence`] in a
+//! monitoring system, a [`Link`] noted by hand, or a signed [`Checkpoint`], which takes no secret to be checked.
 
 mod chain;
+mod checkpoint;
 mod directory;
 mod error;
 mod event;
@@ -26,6 +28,7 @@ mod walk;
 mod writer;
 
 pub use chain::{ChainKey, Fault, Hash, Link};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, Comparison, SegmentDigest};
 pub use error::{Error, Result, Unrecorded};
 pub use event::{CallRecord, Event, Source, key_id};
 pub use verify::{Break, Expectations, Report, verify};

@@ -1,6 +1,7 @@
 //! Finding the first place where a log is not what was written.
 
 use super::chain::{ChainKey, Fault, Link};
+use super::checkpoint::{SegmentDigest, SegmentHasher};
 use super::directory::Directory;
 use super::error::{Error, Result};
 use super::event::Event;
@@ -34,6 +35,10 @@ pub struct Report {
     pub lost: u64,
     /// The last line that verifies.
     pub end: Option<Link>,
+    /// The log's id.
+    pub log: Option<Uuid>,
+    /// What the segments' lines are, as far as they verify.
+    pub digests: Vec<SegmentDigest>,
     /// What the log tells about itself that is no break, and where.
     pub notes: Vec<Break>,
     /// The first place that is wrong.
@@ -77,6 +82,7 @@ pub fn verify(directory: &Path, key: &ChainKey, expectations: &Expectations) -> 
         head: head.map(|head| head.link),
         expected: expectations.links.clone(),
         running: false,
+        hashing: None,
         report: Report::default(),
     };
     let mut walk = match Walk::from(directory, Position { segment: first, offset: 0 }) {
@@ -129,6 +135,8 @@ struct Check<'a> {
     expected: Vec<Link>,
     /// Whether a process that had begun to write has not said that it stopped.
     running: bool,
+    /// Of the segment at hand.
+    hashing: Option<SegmentHasher>,
     report: Report,
 }
 
@@ -168,11 +176,24 @@ impl Check<'_> {
                 return Err(format!("is not the line {} that was known to be here", link.sequence));
             }
         }
+        self.hash(place);
         self.expected.retain(|known| *known != link);
         self.link = Some(link);
         self.report.end = Some(link);
         self.report.lines += 1;
         self.tell(event, place.position.segment, place.line, path)
+    }
+
+    /// Adds a line that verifies to its segment's digest.
+    fn hash(&mut self, place: &Place<'_>) {
+        if place.line == 1 {
+            let before = self.hashing.replace(SegmentHasher::new(place.position.segment));
+            self.report.digests.extend(before.map(SegmentHasher::finish));
+        }
+        if let Some(hashing) = &mut self.hashing {
+            hashing.update(place.bytes);
+            hashing.update(b"\n");
+        }
     }
 
     /// Counts what a line says.
@@ -218,7 +239,9 @@ impl Check<'_> {
     }
 
     /// Compares the end of the log with what is known of it.
-    fn end(self, files: &Directory, (segment, line): (u64, u64)) -> Report {
+    fn end(mut self, files: &Directory, (segment, line): (u64, u64)) -> Report {
+        self.report.log = self.log;
+        self.report.digests.extend(self.hashing.take().map(SegmentHasher::finish));
         let path = files.segment(segment);
         let Some(link) = self.link else {
             return self.broken(path, None, "is missing".to_owned());

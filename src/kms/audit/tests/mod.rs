@@ -1,6 +1,7 @@
 //! Tests of the audit log: on real files, with logs that were damaged in every way.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod checkpoint;
 mod crash;
 mod lines;
 mod tamper;
