@@ -2,6 +2,7 @@
 //! process run the `syscall` instruction that it waits in with other arguments.
 #![allow(unsafe_code, reason = "ptrace has no safe form")]
 
+use crate::common::tools::need_root;
 use std::ffi::{CStr, c_long};
 use std::io;
 use std::process::Child;
@@ -29,6 +30,7 @@ pub enum Outcome {
 
 impl Injection {
     pub fn into(process: &Child) -> Injection {
+        need_root(); // the process lets nobody else look into it
         let pid = process.id() as i32;
         for _ in 0..1000 {
             request(libc::PTRACE_ATTACH, pid, 0, 0).unwrap();
