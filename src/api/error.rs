@@ -1,5 +1,6 @@
 //! What the service answers when it cannot do as asked.
 
+use crate::hsm::approval::Refused;
 use crate::kms;
 use hyper::StatusCode;
 
@@ -61,6 +62,12 @@ impl Error {
             "RequestEntityTooLargeException" => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        Error::new(refused.name(), refused.to_string())
     }
 }
 

@@ -9,17 +9,22 @@
 //! | [`shares`] | a secret split among custodians, any so many of whom make it again; each share can be verified |
 //! | [`text`] | a share as words, for paper and for typing |
 //! | [`unsealing`] | shares that come in one at a time |
+//! | [`approval`] | operations that custodians approve, with signatures |
 
+pub mod approval;
 pub mod backup;
 pub mod shares;
 pub mod text;
 pub mod unsealing;
 
 use crate::kms::keystore::{self, Counter, Location, QuorumKey, QuorumShape, SlotKind, Unlock};
-use crate::kms::{self, Kms};
+use crate::kms::{self, Call, HSM_REFRESH, HSM_REKEY, Kms};
+use approval::arguments::Arguments;
+use approval::{Refused, Signed};
 use shares::{COMMITMENT_LEN, Quorum, Secret, Share};
 use std::fmt;
 use text::Labelled;
+use uuid::Uuid;
 
 /// What the quorum's secret gives a key for.
 const ROOT: &[u8] = b"keystore root";
@@ -55,7 +60,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Sealed {
     location: Location,
-    keystore: [u8; 16],
+    keystore: Uuid,
     set: u8,
     quorum: Quorum,
     counter: Counter,
@@ -102,7 +107,10 @@ impl Sealed {
         let (commitments, rest) = slot.verifier.as_chunks::<COMMITMENT_LEN>();
         let quorum = Quorum::from_parts(custodians, commitments.to_vec())?;
         match rest.is_empty() && quorum.threshold() == threshold {
-            true => Ok(Sealed { location: location.clone(), keystore: id, set, quorum, counter }),
+            true => {
+                let keystore = Uuid::from_bytes(id);
+                Ok(Sealed { location: location.clone(), keystore, set, quorum, counter })
+            }
             false => Err(shares::Error::Commitments.into()),
         }
     }
@@ -188,9 +196,14 @@ impl Sealed {
         &self.location
     }
 
+    /// Its keystore's id.
+    pub fn id(&self) -> Uuid {
+        self.keystore
+    }
+
     /// What its shares call it.
     pub fn fingerprint(&self) -> [u8; 4] {
-        *self.keystore.first_chunk().expect("an id is longer")
+        *self.keystore.as_bytes().first_chunk().expect("an id is longer")
     }
 
     /// Which set of shares opens it.
@@ -236,22 +249,65 @@ impl NewShares {
         &self.sealed
     }
 
-    /// Has them open the keystore that `kms` has open, and the ones before them nothing any more.
+    /// Says whether [`NewShares::adopt`] would be approved, so that nobody is handed shares that come to nothing. What
+    /// custodians signed is not used up.
     ///
     /// # Errors
-    /// Those of the keystore, [`keystore::Error::Conflict`] if other shares were made meanwhile. Nothing has changed then,
-    /// unless it was the commit that failed, of which nobody knows. [`Error::SelfTest`].
-    pub fn adopt(self, kms: Kms) -> Result<Sealed, Error> {
-        let quorum = self.sealed.quorum_key(&self.secret);
+    /// [`Error::Kms`] if not.
+    pub fn check_approved(&self, kms: &Kms, signed: Option<&Signed>) -> Result<(), Error> {
+        self.check_arguments(signed)?;
+        Ok(kms.check_approved(&approved_by(signed), self.operation())?)
+    }
+
+    /// Has them open the keystore that `kms` has open, and the ones before them nothing any more. Where custodians must
+    /// approve that, `signed` is what they signed.
+    ///
+    /// # Errors
+    /// Those of the keystore, [`keystore::Error::Conflict`] if other shares were made meanwhile; [`Error::Kms`] if it is not
+    /// approved. Nothing has changed then, unless it was the commit that failed, of which nobody knows.
+    /// [`Error::SelfTest`].
+    pub fn adopt(self, kms: Kms, signed: Option<&Signed>) -> Result<Sealed, Error> {
+        self.check_arguments(signed)?;
+        let (call, quorum) = (approved_by(signed), self.sealed.quorum_key(&self.secret));
         match self.root {
-            RootKey::Kept => kms.change_quorum(quorum)?,
-            RootKey::New => kms.rekey(quorum)?,
+            RootKey::Kept => kms.change_quorum(&call, quorum)?,
+            RootKey::New => kms.rekey(&call, quorum)?,
         }
         match Kms::test(self.sealed.location.clone(), &self.sealed.unlock(&self.secret)) {
             Ok(_) => Sealed::find(&self.sealed.location),
             Err(_) => Err(Error::SelfTest(self.sealed.location)),
         }
     }
+
+    /// What custodians approve: its name in the API.
+    fn operation(&self) -> &'static str {
+        match self.root {
+            RootKey::Kept => HSM_REFRESH,
+            RootKey::New => HSM_REKEY,
+        }
+    }
+
+    /// Says whether a request is for this quorum. Whether it is for this operation at all is for the KMS to ask.
+    fn check_arguments(&self, signed: Option<&Signed>) -> Result<(), kms::Error> {
+        let Some(request) = signed.map(Signed::request) else { return Ok(()) };
+        let quorum = &self.sealed.quorum;
+        let (threshold, custodians) = (quorum.threshold(), quorum.custodians());
+        let arguments = serde_json::json!({ "Threshold": threshold, "Custodians": custodians });
+        let is_it = Arguments::new(&arguments).is_ok_and(|arguments| request.arguments == arguments);
+        match is_it || request.operation != self.operation() {
+            true => Ok(()),
+            false => {
+                let refused = Refused::OtherArguments(request.arguments.text().to_owned());
+                Err(kms::Refusal::from(refused).into())
+            }
+        }
+    }
+}
+
+/// A call with what custodians signed.
+fn approved_by(signed: Option<&Signed>) -> Call<'_> {
+    let approval = signed.map(|signed| signed as &dyn kms::Evidence);
+    Call { approval, ..Call::operator() }
 }
 
 /// The name of an HSM, for people: as on its shares.

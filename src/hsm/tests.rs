@@ -146,7 +146,7 @@ fn wrong_shares_are_slowed_down_and_good_ones_are_forgotten_in_time() {
 /// Takes the shares, then has them open the keystore.
 fn adopt(new: NewShares, kms: Kms) -> (Sealed, Vec<Labelled>) {
     let shares = new.shares().iter().map(typed).collect();
-    (new.adopt(kms).unwrap(), shares)
+    (new.adopt(kms, None).unwrap(), shares)
 }
 
 fn open(sealed: &Sealed, secret: &Secret) -> Result<Kms, Error> {
@@ -186,9 +186,9 @@ fn new_shares_change_nothing_before_they_are_adopted_and_one_set_of_them_is() {
     let third = sealed.refresh(secret(), 2, 3).unwrap();
     let kms = [(); 3].map(|()| open(&sealed, &secret()).unwrap());
     let [one, two, three] = kms;
-    first.adopt(one).unwrap();
+    first.adopt(one, None).unwrap();
     for (late, kms) in [(second, two), (third, three)] {
-        let refused = late.adopt(kms).unwrap_err().to_string();
+        let refused = late.adopt(kms, None).unwrap_err().to_string();
         assert!(refused.contains("has another root key"), "{refused}");
     }
 }

@@ -1,5 +1,6 @@
 //! One call of the KMS: on whose behalf, from where, with what rights.
 
+use super::approvals::Evidence;
 use super::error::{Error, Result};
 use super::principal::Principal;
 use super::trace::Trace;
@@ -43,6 +44,8 @@ pub struct Call<'a> {
     pub request_id: Option<Uuid>,
     /// Whether nobody on the way could read it: it came over TLS or a unix socket, or never left this process.
     pub is_private: bool,
+    /// What custodians signed for it.
+    pub approval: Option<&'a dyn Evidence>,
     /// Where to note what becomes known of it.
     pub trace: Option<&'a Trace>,
 }
@@ -74,6 +77,7 @@ impl Call<'_> {
             ignore_ciphertext: false,
             request_id: None,
             is_private: true,
+            approval: None,
             trace: None,
         }
     }

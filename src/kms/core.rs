@@ -228,6 +228,23 @@ impl Core {
 
     /// Changes records: what `edit` puts into the draft is committed as one transaction, all of it or nothing.
     pub(super) fn change<T>(&self, edit: impl FnOnce(&mut Draft<'_>) -> Result<T>) -> Result<T> {
+        self.transact(false, |_, draft| edit(draft))
+    }
+
+    /// Changes slots, and records with them, as one transaction.
+    pub(super) fn change_slots<T, E: From<keystore::Error>>(
+        &self,
+        edit: impl FnOnce(&Change<'_>, &mut Draft<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.transact(true, edit)
+    }
+
+    /// Without `slots`, a draft into which nothing was put is no change.
+    fn transact<T, E: From<keystore::Error>>(
+        &self,
+        slots: bool,
+        edit: impl FnOnce(&Change<'_>, &mut Draft<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut guard = self.store.lock();
         let store = &mut *guard;
         let change = store.keystore.begin()?;
@@ -236,7 +253,7 @@ impl Core {
 
         let table = self.table.read();
         let mut draft = Draft::new(&table, self.now());
-        let result = edit(&mut draft)?;
+        let result = edit(&change, &mut draft)?;
         let generation = table.manifest().generation + 1;
         let mut items = Vec::new();
         for (key, write) in draft.into_staged() {
@@ -246,31 +263,13 @@ impl Core {
             };
             items.push(change.write(generation, write, before)?);
         }
-        if items.is_empty() {
+        if items.is_empty() && !slots {
             return Ok(result);
         }
         let manifest = table.plan(generation, &items);
         drop(table);
         commit(change, &manifest, mark, &mut store.seen)?;
         self.apply(manifest, items);
-        Ok(result)
-    }
-
-    /// Changes slots, as one transaction.
-    pub(super) fn change_slots<T>(
-        &self,
-        edit: impl FnOnce(&Change<'_>) -> keystore::Result<T>,
-    ) -> keystore::Result<T> {
-        let mut guard = self.store.lock();
-        let store = &mut *guard;
-        let change = store.keystore.begin()?;
-        let mark = change.mark()?;
-        self.follow(&mut store.seen, mark, &|since, known| change.read(since, known))?;
-        let result = edit(&change)?;
-        let before = self.table.read().manifest();
-        let manifest = Manifest { generation: before.generation + 1, ..before };
-        commit(change, &manifest, mark, &mut store.seen)?;
-        self.apply(manifest, Vec::new());
         Ok(result)
     }
 

@@ -5,10 +5,11 @@
 //! `KMSInvalidMacException` and `KMSInvalidSignatureException` reach AWS's clients without a message
 //! ([`Error::public_message`]): why something does not verify is nobody's business but its owner's.
 
+use super::approvals::Refusal;
 use super::keystore;
 
 /// The result of a KMS operation.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the KMS core.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,9 @@ pub enum Error {
     /// The policy cannot be understood.
     #[error("{0}")]
     MalformedPolicy(String),
+    /// Custodians do not approve it.
+    #[error(transparent)]
+    NotApproved(#[from] Refusal),
     /// No such key or alias.
     #[error("{0}")]
     NotFound(String),
@@ -133,6 +137,7 @@ impl Error {
             Error::Keystore(_) => "KMSInternalException",
             Error::LimitExceeded(_) => "LimitExceededException",
             Error::MalformedPolicy(_) => "MalformedPolicyDocumentException",
+            Error::NotApproved(refusal) => refusal.name,
             Error::NotFound(_) => "NotFoundException",
             Error::ReservedAlias(_) => "NotAuthorizedException",
             Error::Tag(_) => "TagException",

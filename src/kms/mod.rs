@@ -2,10 +2,11 @@
 //!
 //! [`Kms`] has AWS KMS's operations as methods, with AWS's rules and error names. It knows no network and
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
-//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `arn`, `authorize`, `blob`, `call`,
+//! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `approvals`, `arn`, `authorize`, `blob`, `call`,
 //! `context`, `default_policy`, `due`, `grant`, `key`, `material`, `page`, [`policy`], `primitives`, `principal`,
 //! `question`, `secrets`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps.
 
+mod approvals;
 mod arn;
 pub mod audit;
 mod authorize;
@@ -45,6 +46,10 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
+pub use approvals::{
+    APPROVAL_VALID, APPROVERS_MAX, Approvals, Approved, Custodian, Evidence, Guarded, HSM_ADD_CUSTODIAN,
+    HSM_REFRESH, HSM_REKEY, HSM_REMOVE_CUSTODIAN, HSM_SET_POLICY, Refusal,
+};
 pub use arn::{DEFAULT_ALIAS, KeyId, OWNED_ALIAS, check_alias_name};
 pub use blob::{BLOB_MAX, BlobHeader, PLAINTEXT_MAX};
 pub use call::{Call, Caller, FILESYSTEM_SERVICE};
@@ -191,6 +196,11 @@ impl Kms {
         keystore::restore(from, location, over)
     }
 
+    /// The keystore's id.
+    pub fn id(&self) -> uuid::Uuid {
+        uuid::Uuid::from_bytes(*self.core.store.lock().keystore.vault().id())
+    }
+
     /// Where the keystore is.
     pub fn location(&self) -> &Location {
         &self.location
@@ -275,12 +285,12 @@ impl Kms {
             let free = |id: &u32| taken.iter().all(|slot| slot.id != *id);
             let id = (1..=u32::MAX).find(free).expect("a keystore has fewer than 2^32 slots");
             let slot = self.seal_slot(unlock, id, label.to_owned())?;
-            let added = self.core.change_slots(|change| {
+            let added = self.core.change_slots(|change, _| {
                 let still_free = change.slots()?.iter().all(|slot| slot.id != id);
                 if still_free {
                     change.put_slot(&slot)?;
                 }
-                Ok(still_free)
+                Ok::<_, keystore::Error>(still_free)
             })?;
             if added {
                 return Ok(id);
@@ -297,7 +307,7 @@ impl Kms {
         let slots = self.slots()?;
         let old = slots.into_iter().find(|slot| slot.id == id).ok_or(keystore::Error::NoSuchSlot(id))?;
         let slot = self.seal_slot(unlock, id, old.label)?;
-        self.core.change_slots(|change| {
+        self.core.change_slots(|change, _| {
             if change.slots()?.iter().all(|slot| slot.id != id) {
                 return Err(keystore::Error::NoSuchSlot(id)); // removed meanwhile
             }
@@ -308,14 +318,19 @@ impl Kms {
     /// Has custodians share the root key in another way: new shares, or another quorum.
     ///
     /// # Errors
-    /// [`keystore::Error::NoSuchSlot`] if custodians share nothing here.
-    pub fn change_quorum(&self, quorum: keystore::QuorumKey) -> keystore::Result<()> {
+    /// [`keystore::Error::NoSuchSlot`] if custodians share nothing here, [`keystore::Error::Conflict`] if they have other
+    /// shares by now; `AccessDeniedException`, or the error of an approval, if it is to be approved.
+    pub fn change_quorum(&self, call: &Call<'_>, quorum: keystore::QuorumKey) -> Result<()> {
         let id = self.slots()?.iter().find(|slot| slot.is_of_quorum()).map_or(0, |slot| slot.id);
         let slot = self.seal_slot(&Unlock::Quorum(quorum), id, String::new())?;
-        self.core.change_slots(|change| match change.slots()?.iter().find(|known| known.id == id) {
-            Some(known) if known.has_shares_before(&slot.info) => change.put_slot(&slot),
-            Some(known) if known.is_of_quorum() => Err(keystore::Error::Conflict(self.location.clone())),
-            _ => Err(keystore::Error::NoSuchSlot(id)),
+        self.core.change_slots(|change, draft| {
+            draft.approve(call, HSM_REFRESH)?;
+            let put = match change.slots()?.iter().find(|known| known.id == id) {
+                Some(known) if known.has_shares_before(&slot.info) => change.put_slot(&slot),
+                Some(known) if known.is_of_quorum() => Err(keystore::Error::Conflict(self.location.clone())),
+                _ => Err(keystore::Error::NoSuchSlot(id)),
+            };
+            Ok(put?)
         })
     }
 
@@ -325,10 +340,12 @@ impl Kms {
     ///
     /// # Errors
     /// [`keystore::Error::Conflict`] if the keystore is none of custodians with the shares before these;
-    /// [`keystore::Error::Tampered`]. The keystore is as it was.
-    pub fn rekey(self, quorum: keystore::QuorumKey) -> Result<()> {
+    /// [`keystore::Error::Tampered`]; `AccessDeniedException`, or the error of an approval, if it is to be approved. The
+    /// keystore is as it was, and an approval used up nevertheless if it was good.
+    pub fn rekey(self, call: &Call<'_>, quorum: keystore::QuorumKey) -> Result<()> {
         let audit_key = Arc::new(self.derived_audit_key());
         self.core.change(|draft| {
+            draft.approve(call, HSM_REKEY)?;
             let mut settings = draft.table.settings().cloned().unwrap_or_default();
             if settings.audit_key.is_none() {
                 settings.audit_key = Some(audit_key);
@@ -344,15 +361,20 @@ impl Kms {
     /// # Errors
     /// [`keystore::Error::NoSuchSlot`], [`keystore::Error::LastSlot`].
     pub fn remove_slot(&self, id: u32) -> keystore::Result<()> {
-        self.core.change_slots(|change| change.remove_slot(id))
+        self.core.change_slots(|change, _| change.remove_slot(id))
     }
 
     /// No slot is put beside that of a quorum, or in its place: it would be a way around the custodians.
     fn refuse_beside_quorum(&self) -> keystore::Result<()> {
-        match self.slots()?.iter().any(SlotInfo::is_of_quorum) {
+        match self.is_hsm()? {
             true => Err(keystore::Error::QuorumOnly(self.location.clone())),
             false => Ok(()),
         }
+    }
+
+    /// Whether custodians share the root key.
+    fn is_hsm(&self) -> keystore::Result<bool> {
+        Ok(self.slots()?.iter().any(SlotInfo::is_of_quorum))
     }
 
     fn seal_slot(&self, unlock: &Unlock, id: u32, label: String) -> keystore::Result<keystore::Slot> {

@@ -1,5 +1,6 @@
 //! What becomes known of a call while it is decided and served, for its line in the audit log.
 
+use super::approvals::Approved;
 use super::audit::CallRecord;
 use super::context::EncryptionContext;
 use super::grant::GrantId;
@@ -17,6 +18,9 @@ struct Notes {
     /// `ReEncrypt`: the key of the old ciphertext.
     source: Option<Used>,
     grant: Option<GrantId>,
+    /// What is run, where that is not what was called.
+    runs: Option<&'static str>,
+    approved: Option<Approved>,
 }
 
 /// A key and how it was asked for.
@@ -50,9 +54,25 @@ impl Trace {
         self.0.lock().grant = Some(id);
     }
 
+    /// Notes the operation that the call is about, by its name in the API, where it was called as part of another.
+    pub fn runs(&self, operation: &'static str) {
+        self.0.lock().runs = Some(operation);
+    }
+
+    /// Notes who approves the call.
+    pub(super) fn approved(&self, approved: Approved) {
+        self.0.lock().approved = Some(approved);
+    }
+
     /// Puts what was noted into the call's record.
     pub fn tell(self, record: &mut CallRecord) {
-        let Notes { used, source, grant } = self.0.into_inner();
+        let Notes { used, source, grant, runs, approved } = self.0.into_inner();
+        if let Some(operation) = runs {
+            record.is_of(operation);
+        }
+        if let Some(Approved { requester, approvers, .. }) = approved {
+            (record.requested_by, record.approved_by) = (Some(requester), approvers);
+        }
         if let Some(Used { arn, spec, context }) = used {
             record.key = Some(arn);
             record.spec = Some(spec.name().into());

@@ -8,6 +8,7 @@ use crate::common::{
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
@@ -22,16 +23,26 @@ pub struct Hsm {
 impl Hsm {
     /// A new HSM with the volume's keystore, sealed.
     pub fn start(volume: &Volume, quorum: &str) -> Hsm {
+        Hsm::start_with(volume, quorum, &[]).0
+    }
+
+    /// The same, over TCP too.
+    pub fn start_listening(volume: &Volume, quorum: &str) -> (Hsm, SocketAddr) {
+        let (hsm, address) = Hsm::start_with(volume, quorum, &["--listen", "127.0.0.1:0"]);
+        (hsm, address.unwrap())
+    }
+
+    fn start_with(volume: &Volume, quorum: &str, args: &[&str]) -> (Hsm, Option<SocketAddr>) {
         let shares = volume.home().join("shares");
         ok(volume.kmsfs("hsm").args(["init", "--quorum", quorum, "--shares-to"]).arg(&shares));
-        let (process, socket) = serve(volume);
-        Hsm { process, socket, shares }
+        let (process, socket, address) = serve(volume, args);
+        (Hsm { process, socket, shares }, address)
     }
 
     pub fn restart(&mut self, volume: &Volume) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        (self.process, self.socket) = serve(volume);
+        (self.process, self.socket, _) = serve(volume, &[]);
     }
 
     pub fn url(&self) -> String {
@@ -54,15 +65,19 @@ impl Hsm {
     }
 }
 
-fn serve(volume: &Volume) -> (Child, PathBuf) {
+fn serve(volume: &Volume, args: &[&str]) -> (Child, PathBuf, Option<SocketAddr>) {
     let socket = volume.home().join("hsm.sock");
     let mut command = volume.kmsfs("kms");
     let mut process =
-        command.args(["serve", "--socket"]).arg(&socket).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(["serve", "--socket"]).arg(&socket).args(args).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.starts_with("Serving on")), "the service says that it serves");
+    let address = (!args.is_empty()).then(|| {
+        let line = lines.find(|line| line.starts_with("Serving on http://")).unwrap();
+        line.trim_start_matches("Serving on http://").trim_end_matches('.').parse().unwrap()
+    });
     std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
-    (process, socket)
+    (process, socket, address)
 }
 
 impl Drop for Hsm {

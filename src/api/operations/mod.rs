@@ -2,6 +2,7 @@
 
 mod agreement;
 mod aliases;
+mod approvals;
 mod data_keys;
 mod encryption;
 mod grants;
@@ -44,6 +45,7 @@ pub enum Place {
 struct Request<'a> {
     kms: &'a Kms,
     call: &'a Call<'a>,
+    trace: &'a Trace,
 }
 
 impl Request<'_> {
@@ -124,6 +126,11 @@ pub static SERVED: &[Served] = &[
 
 /// Operations on keys that AWS KMS does not have, by name. Their target prefix is `Kmsfs`.
 pub static OWN: &[Served] = &[
+    store(&model::approvals::DESCRIBE_APPROVALS, approvals::describe),
+    store(&model::approvals::ADD_CUSTODIAN, approvals::add_custodian),
+    store(&model::approvals::REMOVE_CUSTODIAN, approvals::remove_custodian),
+    store(&model::approvals::SET_POLICY, approvals::set_policy),
+    store(&model::approvals::RUN, approvals::run),
     store(&model::secrets::BIND_SECRETS, secrets::bind_secrets),
     store(&model::secrets::CREATE_SECRETS, secrets::create_secrets),
     store(&model::secrets::DESTROY_SECRETS, secrets::destroy_secrets),
@@ -217,7 +224,7 @@ impl Served {
             ..identity.call()
         };
         let answer = Output::document(self.model.output, |output| {
-            (self.run)(&Request { kms, call: &call }, input, output)
+            (self.run)(&Request { kms, call: &call, trace }, input, output)
         });
         if let Err(error) = &answer {
             debug_assert!(self.model.may_fail_with(error.name()), "{} and {error:?}", self.model.name);

@@ -144,6 +144,14 @@ impl<'a> Input<'a> {
         self.list(name).iter().map(text).collect()
     }
 
+    /// Strings of bytes; none if it was not given.
+    pub fn blobs(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.list(name).iter().map(move |field| match field {
+            Field::Blob(bytes) => bytes.as_slice(),
+            _ => unexpected(name, "a list of bytes"),
+        })
+    }
+
     /// Structures; none if it was not given.
     pub fn structures(&self, name: &str) -> impl Iterator<Item = &Input<'a>> {
         self.list(name).iter().map(move |field| match field {

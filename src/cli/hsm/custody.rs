@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::handing_out::{Destination, collect};
+use super::{
+    approvals::read_signed,
+    handing_out::{Destination, collect},
+};
 use crate::{
     cli::{Exit, Failure, Global, access, output},
     hsm::{self, NewShares, Sealed, shares::Secret},
@@ -31,6 +34,12 @@ pub(super) struct ReplaceArgs {
     /// Read a share from a file; several times, until there are enough
     #[arg(long, value_name = "FILE")]
     share_file: Vec<PathBuf>,
+    /// The request for it, of `kmsfs hsm request`, where it needs approvals
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// An approval of the request; several times, in whatever order
+    #[arg(long, value_name = "FILE", requires = "request")]
+    approval: Vec<PathBuf>,
 }
 
 fn parse_quorum(text: &str) -> Result<(u8, u8), String> {
@@ -83,14 +92,17 @@ fn replace(
     let (threshold, custodians) = args.new.quorum()?;
     access::prepare()?;
     let sealed = Sealed::find(&access::location(global)?)?;
+    let signed = args.request.as_ref().map(|request| read_signed(sealed.id(), request, &args.approval));
+    let signed = signed.transpose()?;
     let place = Destination::prepare(&args.new, global)?;
     let secret = collect(&sealed, &args.share_file)?;
     let kms = sealed.open(&secret, kms::Options::default())?;
     let new = make(&sealed, secret, threshold, custodians)?;
+    new.check_approved(&kms, signed.as_ref())?;
     let files = place.hand_out(new.sealed(), new.shares()).map_err(|failure| {
         failure.hint("Nothing has changed: the old shares stay, and new ones that were handed out are void.")
     })?;
-    let adopted = new.adopt(kms).map_err(|error| {
+    let adopted = new.adopt(kms, signed.as_ref()).map_err(|error| {
         let hint = "Keep the old shares and the new ones: `kmsfs hsm unlock` says which it takes.";
         Failure::from(error).hint(hint)
     })?;

@@ -1,16 +1,16 @@
 //! Shares on their way to custodians, and back from them.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, BufRead, IsTerminal, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{DirBuilder, File},
+    io::{self, BufRead, IsTerminal},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use qrcode::{QrCode, render::unicode};
 
-use super::custody::InitArgs;
+use super::{create, custody::InitArgs};
 use crate::{
     cli::{Exit, Failure, Global, output, secret},
     crypto::SecretBytes,
@@ -111,13 +111,6 @@ fn show_page(page: &SecretBytes) -> Result<(), Failure> {
 
 fn write(directory: &Path, index: u8, labelled: &Labelled) -> Result<PathBuf, Failure> {
     let path = directory.join(format!("share-{index}.txt"));
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| {
-        file.write_all(labelled.to_words().expose())?;
-        file.write_all(b"\n")?;
-        file.sync_all()
-    })
-    .map_err(|err| Failure::io("write", &path, &err))?;
+    create(&path, &[labelled.to_words().expose(), b"\n"])?;
     Ok(path)
 }

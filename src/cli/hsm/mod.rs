@@ -1,9 +1,13 @@
 //! `kmsfs hsm`: a keystore that only a quorum of custodians opens.
 
+mod approvals;
 mod backup;
 mod custody;
 mod handing_out;
 mod service;
+mod signing;
+
+use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use clap::Subcommand;
 
@@ -28,7 +32,13 @@ Examples:
   kmsfs hsm init --quorum 2/3
   kmsfs kms serve &
   kmsfs hsm unlock          (two custodians, one after the other)
-  kmsfs hsm lock")]
+  kmsfs hsm lock
+
+Some operations can be made to need the approval of custodians, who sign with keys of
+their own and need no share for it:
+  kmsfs hsm approver keygen alice.pem > alice.pub
+  kmsfs hsm custodian add alice --public-key alice.pub       (and two more)
+  kmsfs hsm policy --require delete-key=2")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -69,6 +79,20 @@ enum Command {
     /// The keystore that is there must be the same HSM's, and not have changed since the backup.
     /// Where it is lost, --expect compares with what custodians noted.
     Restore(backup::RestoreArgs),
+    /// Make the keys that custodians approve with
+    #[command(subcommand)]
+    Approver(signing::ApproverCommand),
+    /// Add, list and remove the custodians who approve
+    #[command(subcommand)]
+    Custodian(approvals::CustodianCommand),
+    /// Show or change what needs how many approvals
+    Policy(approvals::PolicyArgs),
+    /// Write down an operation for others to approve, signed with your key
+    Request(approvals::RequestArgs),
+    /// Show what a request asks for and, if you agree, sign it; needs no HSM
+    Approve(signing::ApproveArgs),
+    /// Have the HSM do what a request asks for, with the approvals of it
+    Run(approvals::RunArgs),
 }
 
 /// Runs the command.
@@ -85,5 +109,21 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Backup(args) => backup::back_up(args, global),
         Command::Restore(args) => backup::restore(args, global),
         Command::Lock(args) => service::lock(args, global.json),
+        Command::Approver(signing::ApproverCommand::Keygen { file }) => signing::keygen(file, global.json),
+        Command::Custodian(command) => approvals::custodian(command, global.json),
+        Command::Policy(args) => approvals::policy(args, global.json),
+        Command::Request(args) => approvals::request(args, global.json),
+        Command::Approve(args) => signing::approve(args, global.json),
+        Command::Run(args) => approvals::run(args, global.json),
     }
+}
+
+/// Makes a file that its owner alone can read, where there is none.
+fn create(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| {
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    })
+    .map_err(|err| Failure::io("write", path, &err))
 }

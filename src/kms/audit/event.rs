@@ -18,8 +18,26 @@ const TEXT_MAX: usize = 256;
 
 /// What the names of operations begin with that change what the keystore holds.
 const CHANGES: &[&str] = &[
-    "Cancel", "Create", "Delete", "Disable", "Enable", "Import", "Put", "Retire", "Revoke", "Rotate",
-    "Schedule", "Tag", "Untag", "Update",
+    "Bind",
+    "Cancel",
+    "Create",
+    "Delete",
+    "Destroy",
+    "Disable",
+    "Enable",
+    "HsmAdd",
+    "HsmRemove",
+    "HsmRun",
+    "HsmSet",
+    "Import",
+    "Put",
+    "Retire",
+    "Revoke",
+    "Rotate",
+    "Schedule",
+    "Tag",
+    "Untag",
+    "Update",
 ];
 
 /// One call of the KMS: who asked for what, on which key, and what came of it. Holds no secret: no plaintext, no
@@ -63,6 +81,12 @@ pub struct CallRecord {
     /// Id of the grant that allowed it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grant: Option<String>,
+    /// The custodian who asked for it, where custodians approved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub requested_by: Option<String>,
+    /// The custodians who approved it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub approved_by: Vec<String>,
     /// Whether the operation changes nothing in the keystore.
     pub read_only: bool,
     /// AWS KMS's name of the error it was answered with.
@@ -92,7 +116,7 @@ impl CallRecord {
             access_key_id: None,
             source,
             user_agent: None,
-            read_only: !CHANGES.iter().any(|verb| operation.starts_with(verb)),
+            read_only: is_read_only(&operation),
             operation,
             key: None,
             spec: None,
@@ -100,10 +124,17 @@ impl CallRecord {
             source_key: None,
             source_context: EncryptionContext::new(),
             grant: None,
+            requested_by: None,
+            approved_by: Vec::new(),
             error: None,
             dry_run: false,
             micros: 0,
         }
+    }
+
+    /// Notes that the call is of another operation than it arrived as.
+    pub(in crate::kms) fn is_of(&mut self, operation: &'static str) {
+        (self.read_only, self.operation) = (is_read_only(operation), operation.into());
     }
 
     /// Notes how long the call took.
@@ -130,13 +161,18 @@ impl CallRecord {
             &self.key,
             &self.source_key,
             &self.grant,
+            &self.requested_by,
         ];
-        let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+        let texts = texts.into_iter().flatten().chain(&self.approved_by).map(String::len).sum::<usize>();
         let pairs = self.context.pairs().chain(self.source_context.pairs());
         size_of::<CallRecord>()
             + texts
             + pairs.map(|(name, value)| 64 + name.len() + value.len()).sum::<usize>()
     }
+}
+
+fn is_read_only(operation: &str) -> bool {
+    !CHANGES.iter().any(|verb| operation.starts_with(verb))
 }
 
 fn clip(text: &mut String) {

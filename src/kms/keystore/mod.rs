@@ -68,6 +68,11 @@ impl Vault {
         Vault { location: location.clone(), id, root, seals }
     }
 
+    /// The keystore's id.
+    pub(super) fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
     /// A key for a purpose of its own, the same for all who have the keystore open.
     pub(super) fn subkey(&self, context: &'static str) -> Key {
         kdf::subkey(context, &self.root)

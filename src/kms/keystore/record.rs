@@ -1,10 +1,11 @@
-//! Records: the rows that describe something. A CMK, a grant, a principal, a batch of shred secrets, the settings.
+//! Records: the rows that describe something. A CMK, a grant, a principal, a batch of shred secrets, the settings, approvals.
 //!
 //! A record is JSON, sealed, in the one table `record`. Its kind and id stand in the open beside it.
 
 use super::error::Result;
 use super::seal::{Row, RowDigest, Seals};
 use crate::crypto::secret::SecretBytes;
+use crate::kms::approvals::Approvals;
 use crate::kms::arn::KeyId;
 use crate::kms::grant::{GrantId, GrantRecord};
 use crate::kms::key::KeyRecord;
@@ -28,6 +29,8 @@ pub(in crate::kms) enum RecordKey {
     Settings,
     /// A batch of shred secrets.
     Batch(BatchId),
+    /// What custodians approve, one row at most. Its id is empty.
+    Approvals,
 }
 
 impl RecordKey {
@@ -39,6 +42,7 @@ impl RecordKey {
             RecordKey::Principal(_) => 4,
             RecordKey::Settings => 5,
             RecordKey::Batch(_) => 6,
+            RecordKey::Approvals => 9,
         }
     }
 
@@ -48,7 +52,7 @@ impl RecordKey {
             RecordKey::Cmk(id) => id.as_bytes(),
             RecordKey::Grant(id) => id.as_bytes(),
             RecordKey::Principal(id) => id.as_bytes(),
-            RecordKey::Settings => &[],
+            RecordKey::Settings | RecordKey::Approvals => &[],
             RecordKey::Batch(id) => id.as_bytes(),
         }
     }
@@ -61,6 +65,7 @@ impl RecordKey {
             (4, id) => Some(RecordKey::Principal(PrincipalId::from_bytes(id.try_into().ok()?))),
             (5, []) => Some(RecordKey::Settings),
             (6, id) => Some(RecordKey::Batch(BatchId::from_bytes(id.try_into().ok()?))),
+            (9, []) => Some(RecordKey::Approvals),
             _ => None,
         }
     }
@@ -74,6 +79,7 @@ impl fmt::Display for RecordKey {
             RecordKey::Principal(id) => write!(f, "principal {id}"),
             RecordKey::Settings => write!(f, "the settings"),
             RecordKey::Batch(id) => write!(f, "batch {id} of secrets"),
+            RecordKey::Approvals => write!(f, "the approvals"),
         }
     }
 }
@@ -111,6 +117,12 @@ impl Record for SettingsRecord {
 impl Record for BatchRecord {
     fn key(&self) -> RecordKey {
         RecordKey::Batch(self.id)
+    }
+}
+
+impl Record for Approvals {
+    fn key(&self) -> RecordKey {
+        RecordKey::Approvals
     }
 }
 

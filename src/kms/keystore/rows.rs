@@ -9,6 +9,7 @@ use super::record::{Record, RecordKey, Stored};
 use super::seal::{Manifest, RowDigest};
 use super::secrets;
 use crate::crypto::secret::Key;
+use crate::kms::approvals::Approvals;
 use crate::kms::arn::KeyId;
 use crate::kms::grant::GrantRecord;
 use crate::kms::key::KeyRecord;
@@ -33,6 +34,8 @@ pub(in crate::kms) enum Item {
     Settings(Arc<Stored<SettingsRecord>>),
     /// A batch of shred secrets, without them.
     Batch(Arc<Stored<BatchRecord>>),
+    /// What custodians approve.
+    Approvals(Arc<Stored<Approvals>>),
     /// The record is gone.
     Removed(RecordKey),
 }
@@ -46,6 +49,7 @@ impl Item {
             Item::Principal(principal) => principal.record.key(),
             Item::Settings(settings) => settings.record.key(),
             Item::Batch(batch) => batch.record.key(),
+            Item::Approvals(approvals) => approvals.record.key(),
             Item::Removed(key) => *key,
         }
     }
@@ -58,6 +62,7 @@ impl Item {
             Item::Principal(principal) => Some(principal.digest()),
             Item::Settings(settings) => Some(settings.digest()),
             Item::Batch(batch) => Some(batch.digest()),
+            Item::Approvals(approvals) => Some(approvals.digest()),
             Item::Removed(_) => None,
         }
     }
@@ -77,6 +82,8 @@ pub(in crate::kms) enum Write {
     NewBatch(BatchRecord, Vec<Key>),
     /// A batch of shred secrets, of which these are destroyed.
     Batch(BatchRecord, Vec<u32>),
+    /// What custodians approve.
+    Approvals(Approvals),
     /// The record goes, and what belongs to it. A CMK's never does: it stays behind without material.
     Remove(RecordKey),
 }
@@ -140,6 +147,9 @@ pub(super) fn read(
                 Item::Settings(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
             }
             RecordKey::Batch(_) => Item::Batch(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?)),
+            RecordKey::Approvals => {
+                Item::Approvals(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
+            }
         });
         Ok(())
     };
@@ -193,6 +203,7 @@ pub(super) fn write(
             secrets::delete(transaction, record.id, &destroyed)?;
             Item::Batch(Arc::new(put(vault, transaction, generation, record)?))
         }
+        Write::Approvals(record) => Item::Approvals(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Remove(key) => {
             if let RecordKey::Batch(id) = key {
                 secrets::delete_all(transaction, id)?;

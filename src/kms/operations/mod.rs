@@ -6,6 +6,7 @@
 
 mod agreement;
 mod aliases;
+mod approvals;
 mod credentials;
 mod data_keys;
 mod encapsulation;
@@ -67,6 +68,7 @@ impl Kms {
             let naming = table.naming(call);
             let entry = table.find_id(call, naming.parse_id(key)?)?;
             check(table, call, operation, entry, facts)?;
+            draft.approve(call, &operation.name())?;
             edit(draft, naming, entry.record.clone())
         })
     }

@@ -323,7 +323,7 @@ pub(super) fn check_administrator(call: &Call<'_>, action: impl Display) -> Resu
         Caller::Filesystem => "the filesystem",
     };
     Err(Error::AccessDenied(format!(
-        "User: {who} is not authorized to perform: {action}: only the account's root manages users and roles"
+        "User: {who} is not authorized to perform: {action}: only the account's root does"
     )))
 }
 

@@ -128,6 +128,7 @@ impl Kms {
                 draft.put_batch(batch, numbers);
             }
             call.end_dry_run()?;
+            draft.approve(call, "DestroySecrets")?;
             Ok(destroyed)
         })?;
         if destroyed > 0 {

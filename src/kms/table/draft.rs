@@ -2,7 +2,10 @@
 
 use super::Table;
 use crate::crypto::{KEY_LEN, Key, SecretBytes, random};
+use crate::kms::approvals::Approvals;
+use crate::kms::call::Call;
 use crate::kms::clock::Timestamp;
+use crate::kms::error::Result;
 use crate::kms::grant::GrantRecord;
 use crate::kms::key::{KeyRecord, KeyState};
 use crate::kms::keystore::{NewMaterial, RecordKey, Write};
@@ -105,6 +108,34 @@ impl<'a> Draft<'a> {
     /// Has the settings written.
     pub(in crate::kms) fn put_settings(&mut self, record: SettingsRecord) {
         self.staged.insert(RecordKey::Settings, Write::Settings(record));
+    }
+
+    /// Refuses `operation` unless custodians approve it, as many as are needed. What they signed is used up by the change.
+    ///
+    /// # Errors
+    /// `AccessDeniedException` if it comes without approvals; what is wrong with them.
+    pub(in crate::kms) fn approve(&mut self, call: &Call<'_>, operation: &str) -> Result<()> {
+        let mut approvals = self.approvals();
+        let Some(approved) = approvals.judge(call, operation, self.now)? else { return Ok(()) };
+        approvals.spend(&approved, self.now);
+        self.put_approvals(approvals);
+        if let Some(trace) = call.trace {
+            trace.approved(approved);
+        }
+        Ok(())
+    }
+
+    /// What custodians approve, with what this change does to it.
+    pub(in crate::kms) fn approvals(&self) -> Approvals {
+        match self.staged.get(&RecordKey::Approvals) {
+            Some(Write::Approvals(approvals)) => approvals.clone(),
+            _ => self.table.approvals().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Has what custodians approve written.
+    pub(in crate::kms) fn put_approvals(&mut self, record: Approvals) {
+        self.staged.insert(RecordKey::Approvals, Write::Approvals(record));
     }
 
     /// Has a grant or principal removed.

@@ -9,6 +9,7 @@ mod principals;
 
 pub(super) use draft::Draft;
 
+use super::approvals::Approvals;
 use super::arn::{DEFAULT_ACCOUNT, DEFAULT_REGION, KeyId, KeyRef, Naming};
 use super::call::{Call, Caller};
 use super::clock::{Clock, Timestamp, to_millis};
@@ -37,6 +38,7 @@ pub(super) struct Table {
     principals: Principals,
     batches: Batches,
     settings: Option<Arc<Stored<SettingsRecord>>>,
+    approvals: Option<Arc<Stored<Approvals>>>,
     default_policies: DefaultPolicies,
 }
 
@@ -53,6 +55,7 @@ impl Table {
             principals: Principals::default(),
             batches: Batches::default(),
             settings: None,
+            approvals: None,
             default_policies: DefaultPolicies::new(DEFAULT_ACCOUNT),
         }
     }
@@ -159,6 +162,11 @@ impl Table {
         self.settings.as_ref().map(|stored| &stored.record)
     }
 
+    /// What custodians approve, if there ever was one.
+    pub(super) fn approvals(&self) -> Option<&Approvals> {
+        self.approvals.as_ref().map(|stored| &stored.record)
+    }
+
     /// The manifest of this table with `items` in the place of what it has of them, as of `generation`.
     pub(super) fn plan(&self, generation: u64, items: &[Item]) -> Manifest {
         let mut manifest = Manifest { generation, ..self.manifest };
@@ -186,10 +194,12 @@ impl Table {
                 Item::Principal(principal) => self.principals.put(principal),
                 Item::Settings(settings) => self.put_settings(Some(settings)),
                 Item::Batch(batch) => self.batches.put(batch),
+                Item::Approvals(approvals) => self.approvals = Some(approvals),
                 Item::Removed(RecordKey::Grant(id)) => self.grants.remove(id),
                 Item::Removed(RecordKey::Principal(id)) => self.principals.remove(id),
                 Item::Removed(RecordKey::Settings) => self.put_settings(None),
                 Item::Removed(RecordKey::Batch(id)) => self.batches.remove(id),
+                Item::Removed(RecordKey::Approvals) => self.approvals = None,
                 Item::Removed(RecordKey::Cmk(id)) => {
                     self.entries.remove(&id);
                 }
@@ -227,6 +237,7 @@ impl Table {
             RecordKey::Principal(id) => self.principals.stored(id).map(|stored| stored.digest()),
             RecordKey::Settings => self.settings.as_ref().map(|stored| stored.digest()),
             RecordKey::Batch(id) => self.batches.stored(id).map(|stored| stored.digest()),
+            RecordKey::Approvals => self.approvals.as_ref().map(|stored| stored.digest()),
         }
     }
 }

@@ -33,7 +33,7 @@ fn every_kind_of_row_survives() {
     let audit_key = format!("{:?}", kms.derived_audit_key().expose());
 
     for set in 1..3 {
-        open(&scratch, set - 1).unwrap().rekey(quorum(set)).unwrap();
+        open(&scratch, set - 1).unwrap().rekey(OPERATOR, quorum(set)).unwrap();
         assert!(matches!(open(&scratch, set - 1), Err(KeystoreError::WrongShares(_))));
         let kms = open(&scratch, set).unwrap();
         assert!(kms.generation() > generation);
@@ -60,7 +60,7 @@ fn who_has_it_open_notices_and_can_neither_use_nor_write_it() {
     let kms = create(&scratch);
     let key = key(&kms);
     let sleepy = Kms::open(scratch.location(), &Unlock::Quorum(quorum(0)), scratch.sleepy()).unwrap();
-    open(&scratch, 0).unwrap().rekey(quorum(1)).unwrap();
+    open(&scratch, 0).unwrap().rekey(OPERATOR, quorum(1)).unwrap();
     within_a_second("the new root key", || kms.is_rekeyed());
     assert_eq!(name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())), "KeyUnavailableException");
     for stale in [&kms, &sleepy] {
@@ -92,7 +92,7 @@ fn nothing_that_was_tampered_with_is_sealed_anew() {
         drop(kms);
         scratch.sql(attack);
         let before = scratch.bytes("SELECT sealed FROM slot");
-        let refused = sleepy.rekey(quorum(1)).unwrap_err();
+        let refused = sleepy.rekey(OPERATOR, quorum(1)).unwrap_err();
         assert!(refused.to_string().contains("tampered"), "{attack}: {refused}");
         assert_eq!(scratch.bytes("SELECT sealed FROM slot"), before, "{attack}");
     }
@@ -103,13 +103,13 @@ fn a_set_of_shares_that_is_not_the_next_one_is_refused() {
     let scratch = Scratch::new();
     drop(create(&scratch));
     for set in [0, 2] {
-        let refused = open(&scratch, 0).unwrap().rekey(quorum(set)).unwrap_err();
+        let refused = open(&scratch, 0).unwrap().rekey(OPERATOR, quorum(set)).unwrap_err();
         assert!(refused.to_string().contains("at the same time"), "{refused}");
-        let refused = open(&scratch, 0).unwrap().change_quorum(quorum(set)).unwrap_err();
-        assert!(matches!(refused, KeystoreError::Conflict(_)));
+        let refused = open(&scratch, 0).unwrap().change_quorum(OPERATOR, quorum(set)).unwrap_err();
+        assert!(matches!(refused, Error::Keystore(KeystoreError::Conflict(_))));
     }
-    open(&scratch, 0).unwrap().change_quorum(quorum(1)).unwrap();
-    open(&scratch, 1).unwrap().rekey(quorum(2)).unwrap();
+    open(&scratch, 0).unwrap().change_quorum(OPERATOR, quorum(1)).unwrap();
+    open(&scratch, 1).unwrap().rekey(OPERATOR, quorum(2)).unwrap();
     drop(open(&scratch, 2).unwrap());
 }
 
@@ -196,7 +196,7 @@ fn a_file_keeps_nothing_of_what_was_sealed_under_the_old_root_key() {
     let old = scratch
         .bytes("SELECT sealed FROM material UNION SELECT sealed FROM record UNION SELECT sealed FROM slot");
     assert_eq!(old.len(), 3);
-    open(&scratch, 0).unwrap().rekey(quorum(1)).unwrap();
+    open(&scratch, 0).unwrap().rekey(OPERATOR, quorum(1)).unwrap();
     let left = scratch.content();
     for sealed in &old {
         let has = |content: &Vec<u8>| content.windows(32).any(|window| window == &sealed[..32]);

@@ -2,6 +2,7 @@
 
 pub(in crate::api) mod agreement;
 pub(in crate::api) mod aliases;
+pub(in crate::api) mod approvals;
 pub(in crate::api) mod data_keys;
 pub(in crate::api) mod encryption;
 mod errors;
