@@ -227,3 +227,28 @@ fn a_backup_of_another_hsm_or_with_an_altered_counter_is_of_no_use() {
     let refused = message(&hsm.unlock(&volume, 2));
     assert!(refused.contains("tampered"), "{refused}");
 }
+
+#[test]
+fn a_zeroized_hsm_says_so_and_nothing_brings_its_keys_back() {
+    let mut volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    unlock_all(&volume, &hsm);
+    volume.init(&["--kms", &hsm.url()]);
+    volume.option("--kms").option(&hsm.url());
+    volume.mount();
+    let file = volume.path("file");
+    fs::write(&file, bytes(1, 50_000)).unwrap();
+    volume.remount();
+    let copy = volume.scratch("copy");
+    backup(&volume, &copy);
+    let done = volume.kmsfs("hsm").args(["zeroize", "--yes"]).output().unwrap();
+    assert!(done.status.success() && message(&done).contains("backups"), "{}", message(&done));
+
+    let noticed = wait_until(SOON, || hsm.status(&volume)["State"] == "Zeroized");
+    assert!(noticed, "the service goes on with keys that are gone");
+    assert!(fs::read(&file).is_err(), "the file opens");
+    let refused = message(&hsm.unlock(&volume, 1));
+    assert!(refused.contains("zeroized"), "{refused}");
+    let refused = restore(&volume, &copy, &["--older"]).unwrap_err();
+    assert!(refused.contains("zeroized"), "{refused}");
+}

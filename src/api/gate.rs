@@ -13,15 +13,17 @@ use super::error::{Error, Result};
 use super::model::{Operation, Shape, optional, required, text};
 use super::service::{Origin, Service, respond};
 use super::wire::{self, Input, Output, Value};
-use crate::hsm::Sealed;
 use crate::hsm::shares::Secret;
 use crate::hsm::text::Labelled;
 use crate::hsm::unsealing::{Taken, Unsealing};
+use crate::hsm::{self, Sealed};
+use crate::kms::keystore;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -31,7 +33,7 @@ use zeroize::Zeroizing;
 /// Largest body of an operation here, in bytes: a share has a few hundred letters.
 const BODY_MAX: usize = 8192;
 
-static STATE: Shape = Shape::Enum(&["Sealed", "Unsealing", "Operational"]);
+static STATE: Shape = Shape::Enum(&["Sealed", "Unsealing", "Operational", "Zeroized"]);
 static COUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
 static NAME: Shape = text(8, 8);
 static COUNTER: Shape = text(18, 37);
@@ -78,6 +80,8 @@ struct Hsm {
     /// As it was when somebody last asked before the first share of an unsealing came: shares may have been handed out
     /// anew since the process began.
     sealed: Mutex<Arc<Sealed>>,
+    /// Whether nobody will unlock it again.
+    zeroized: AtomicBool,
     unlocked: Box<Unlocked>,
     own_uid: u32,
 }
@@ -87,10 +91,17 @@ impl Hsm {
         Arc::clone(&self.sealed.lock())
     }
 
+    fn is_zeroized(&self) -> bool {
+        self.zeroized.load(Ordering::Acquire)
+    }
+
     /// Reads the public part of the keystore again.
     fn look_again(&self) {
         match Sealed::find(self.sealed().location()) {
             Ok(found) => *self.sealed.lock() = Arc::new(found),
+            Err(hsm::Error::Keystore(keystore::Error::Zeroized(_))) => {
+                self.zeroized.store(true, Ordering::Release)
+            }
             Err(e) => log::error!("what is known of the custodians may be old: {e}"),
         }
     }
@@ -130,7 +141,8 @@ impl Gate {
 
     /// The gate of an HSM that is sealed, in a process of the user `own_uid`.
     pub fn sealed(sealed: Sealed, own_uid: u32, unlocked: Box<Unlocked>) -> Gate {
-        let hsm = Some(Hsm { sealed: Mutex::new(Arc::new(sealed)), unlocked, own_uid });
+        let (sealed, zeroized) = (Mutex::new(Arc::new(sealed)), AtomicBool::new(false));
+        let hsm = Some(Hsm { sealed, zeroized, unlocked, own_uid });
         Gate { hsm, state: Mutex::new(State::Sealed(Unsealing::default())), changed: Notify::new() }
     }
 
@@ -148,7 +160,7 @@ impl Gate {
         }
         match self.service() {
             Some((service, until)) => service.answer(origin, request, patience, ending.or(until)).await,
-            None => respond(Uuid::new_v4(), Err(sealed_error())),
+            None => respond(Uuid::new_v4(), Err(self.closed())),
         }
     }
 
@@ -157,6 +169,16 @@ impl Gate {
         match &*self.state.lock() {
             State::Open(open) => Some((Arc::clone(&open.service), open.ending.clone())),
             State::Sealed(_) | State::Opening => None,
+        }
+    }
+
+    /// Why there is no service.
+    fn closed(&self) -> Error {
+        match self.hsm.as_ref().is_some_and(Hsm::is_zeroized) {
+            true => {
+                Error::new("KeyUnavailableException", "The HSM was zeroized: its keys are gone for good.")
+            }
+            false => sealed_error(),
         }
     }
 
@@ -241,7 +263,11 @@ impl Gate {
             State::Sealed(unsealing) => {
                 unsealing.expire(now);
                 let custodians = unsealing.custodians();
-                let name = if custodians.is_empty() { "Sealed" } else { "Unsealing" };
+                let name = match hsm.is_zeroized() {
+                    true => "Zeroized",
+                    false if custodians.is_empty() => "Sealed",
+                    false => "Unsealing",
+                };
                 (name, custodians, unsealing.left(now))
             }
             State::Opening => ("Unsealing", Vec::new(), None),
@@ -272,6 +298,9 @@ impl Gate {
         let labelled = Labelled::from_words(words).map_err(|e| invalid(&e))?;
         let custodian = labelled.share.index;
         self.look_again().await?;
+        if hsm.is_zeroized() {
+            return Err(self.closed());
+        }
         let sealed = hsm.sealed();
         let secret = {
             let mut state = self.state.lock();
@@ -323,15 +352,17 @@ impl Gate {
         Ok(())
     }
 
-    /// Seals the HSM if `service` still is what serves it: its keystore has another root key.
+    /// Seals the HSM if `service` still is what serves it: its keystore has another root key, or none.
     fn outdated(self: &Arc<Self>, service: &Arc<Service>) {
         let mut state = self.state.lock();
         let is_it = matches!(&*state, State::Open(open) if Arc::ptr_eq(&open.service, service));
         let before = is_it.then(|| std::mem::replace(&mut *state, State::Sealed(Unsealing::default())));
         drop(state);
         if let Some(State::Open(open)) = before {
-            log::warn!("the HSM has a new root key, and is sealed: its custodians have new shares");
+            log::warn!("the HSM has a new root key, or none any more, and is sealed");
             open.close();
+            let gate = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || gate.hsm.as_ref().map(Hsm::look_again)));
         }
     }
 }

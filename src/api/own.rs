@@ -111,9 +111,9 @@ impl Changes {
         Changes { kms, seen, started: Instant::now() }
     }
 
-    /// Looks for changes, until the keystore has another root key.
+    /// Looks for changes, until the keystore has another root key, or none.
     pub async fn follow(&self) {
-        while !self.kms.is_rekeyed() {
+        while !self.kms.is_superseded() {
             sleep(INTERVAL).await;
             let now = self.current();
             self.seen.send_if_modified(|seen| std::mem::replace(seen, now) != now);

@@ -106,7 +106,7 @@ impl Service {
     }
 
     /// Looks for changes of keys: whoever waits for one is told. Returns when the keystore has another root key than this
-    /// service knows.
+    /// service knows, or none.
     pub(super) async fn follow_changes(&self) {
         self.changes.follow().await;
     }

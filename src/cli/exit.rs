@@ -187,7 +187,7 @@ impl From<keystore::Error> for Failure {
         use keystore::Error::{
             Conflict, Database, Exists, Foreign, Io, LastSlot, Location, Missing, Newer, NoSuchSlot,
             QuorumOnly, Rekeyed, Replaced, Stretch, Tampered, Truncated, Unreachable, WeakSecret,
-            WrongKeyFile, WrongPassphrase, WrongShares,
+            WrongKeyFile, WrongPassphrase, WrongShares, Zeroized,
         };
         let (exit, hint) = match &err {
             Missing(_) => (
@@ -198,6 +198,7 @@ impl From<keystore::Error> for Failure {
                 (Exit::WrongSecret, Some("`kmsfs keystore slot test` says which slot a secret opens."))
             }
             WrongShares(_) => (Exit::WrongSecret, None),
+            Zeroized(_) => (Exit::BadKeystore, None),
             QuorumOnly(_) => (
                 Exit::Refused,
                 Some("Serve it with `kmsfs kms serve`; custodians unlock it with `kmsfs hsm unlock`."),

@@ -148,6 +148,14 @@ impl Sealed {
         Ok(NewShares { sealed, secret, root, labelled })
     }
 
+    /// Destroys the keystore for good; see [`Kms::zeroize`].
+    ///
+    /// # Errors
+    /// Those of the keystore.
+    pub fn zeroize(self) -> Result<bool, Error> {
+        Ok(Kms::zeroize(&self.location, self.keystore.as_bytes())?)
+    }
+
     fn label(&self, shares: Vec<Share>) -> Vec<Labelled> {
         let (keystore, set) = (self.fingerprint(), self.set);
         let (threshold, custodians) = (self.quorum.threshold(), self.quorum.custodians());

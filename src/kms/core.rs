@@ -52,7 +52,7 @@ pub(super) struct Core {
     /// When the last look at the keystore began, in [`Core::nanos`]; [`NEVER`] if it failed.
     looked: AtomicU64,
     outages: AtomicU64,
-    rekeyed: AtomicBool,
+    superseded: AtomicBool,
 }
 
 /// No look vouches for what memory shows.
@@ -83,7 +83,7 @@ impl Core {
             started: Instant::now(),
             looked: AtomicU64::new(NEVER),
             outages: AtomicU64::new(0),
-            rekeyed: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
         };
         core.look()?;
         core.store.lock().keystore.trust()?;
@@ -110,9 +110,9 @@ impl Core {
         self.outages.load(Ordering::Acquire)
     }
 
-    /// Whether the keystore has another root key by now.
-    pub(super) fn is_rekeyed(&self) -> bool {
-        self.rekeyed.load(Ordering::Acquire)
+    /// Whether the keystore has another root key by now, or none.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
     }
 
     /// What the keystore holds, no older than [`FRESH`].
@@ -203,8 +203,8 @@ impl Core {
         let looked = store.keystore.mark().and_then(|mark| {
             self.follow(&mut store.seen, mark, &|since, known| store.keystore.read(since, known))
         });
-        if let Err(keystore::Error::Rekeyed(_)) = looked {
-            self.rekeyed.store(true, Ordering::Release);
+        if let Err(keystore::Error::Rekeyed(_) | keystore::Error::Zeroized(_)) = looked {
+            self.superseded.store(true, Ordering::Release);
         }
         match looked {
             Ok(()) => self.looked.store(begun, Ordering::Release),

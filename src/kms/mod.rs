@@ -181,6 +181,24 @@ impl Kms {
         keystore::back_up(location, to)
     }
 
+    /// Destroys the keystore of this id: nobody opens it again, whatever they know. Says whether all that its database kept
+    /// of the rows is overwritten; copies, and what lies below the database, are not.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Replaced`] if another keystore is there. After any other error it may be destroyed already, and
+    /// the rest is for [`Kms::finish_zeroizing`].
+    pub fn zeroize(location: &Location, id: &[u8; 16]) -> keystore::Result<bool> {
+        keystore::zeroize(location, id)
+    }
+
+    /// As [`Kms::zeroize`], for a keystore of which [`keystore::Error::Zeroized`] is told: it may have been interrupted.
+    ///
+    /// # Errors
+    /// [`keystore::Error::Replaced`] if the keystore was not zeroized.
+    pub fn finish_zeroizing(location: &Location) -> keystore::Result<bool> {
+        keystore::finish_zeroizing(location)
+    }
+
     /// Puts a copy in the place of the keystore at `location`, whose counter is `over`, or that does not exist, in one
     /// transaction. It stays locked: whether the copy is sound is seen when it is opened. Whoever has the keystore open has
     /// to open it again.
@@ -249,9 +267,9 @@ impl Kms {
         self.core.store.lock().keystore.vault().subkey("kmsfs kms v1 audit chain")
     }
 
-    /// Whether the keystore has another root key by now: it must be opened again. Cheap.
-    pub fn is_rekeyed(&self) -> bool {
-        self.core.is_rekeyed()
+    /// Whether the keystore has another root key by now, or none: this KMS is of no use any more. Cheap.
+    pub fn is_superseded(&self) -> bool {
+        self.core.is_superseded()
     }
 
     /// Whether a key can be used without looking at the keystore first. If not, the next call waits for the

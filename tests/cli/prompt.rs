@@ -177,3 +177,29 @@ fn a_terminal_gets_text_but_neither_binary_nor_data_keys() {
     assert_eq!(with_file(&["key", "generate-data-key", &key, "--force"]).0, Some(0));
     assert_eq!(with_file(&["key", "random", "8"]).0, Some(0));
 }
+
+#[test]
+fn an_hsm_is_zeroized_by_its_name_alone() {
+    let home = Home::empty();
+    let status = || home.json(&["hsm", "status", "--socket", &home.arg("no.sock")]);
+    assert_eq!(status()["State"], "Uninitialised");
+    home.ok(&["hsm", "init", "--quorum", "2/3", "--shares-to", &home.arg("shares")]);
+    let sealed = status();
+    assert_eq!(sealed["State"], "Sealed");
+    let name = sealed["Name"].as_str().unwrap();
+    assert!(home.fails(2, &["hsm", "zeroize"]).contains("--yes"), "a script is not asked");
+    for (answer, code, says) in [("yes", 10, "nothing was done"), (name, 0, "is zeroized")] {
+        let mut typist = Typist::start(home.command(&["hsm", "zeroize"]));
+        typist.expect(name);
+        typist.terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        typist.expect(says);
+        assert_eq!(typist.end().0, Some(code), "{answer}");
+    }
+    assert_eq!(status()["State"], "Zeroized");
+    home.ok(&["hsm", "zeroize"]);
+    for command in [&["kms", "serve"][..], &["hsm", "refresh", "--quorum", "2/3"], &["key", "list"]] {
+        assert!(home.fails(6, command).contains("zeroized"), "{command:?}");
+    }
+    let backup = home.arg("backup");
+    assert!(home.fails(6, &["hsm", "backup", &backup]).contains("zeroized"));
+}

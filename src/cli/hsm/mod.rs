@@ -6,6 +6,7 @@ mod custody;
 mod handing_out;
 mod service;
 mod signing;
+mod zeroize;
 
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -79,6 +80,12 @@ enum Command {
     /// The keystore that is there must be the same HSM's, and not have changed since the backup.
     /// Where it is lost, --expect compares with what custodians noted.
     Restore(backup::RestoreArgs),
+    /// Destroy the keystore and all its keys for good, whatever shares there are
+    ///
+    /// What sealed the root key goes first, then everything else; what can be overwritten is. It
+    /// takes no shares: whoever may write the keystore could remove it as well. Backups are
+    /// not reached.
+    Zeroize(zeroize::ZeroizeArgs),
     /// Make the keys that custodians approve with
     #[command(subcommand)]
     Approver(signing::ApproverCommand),
@@ -102,12 +109,13 @@ enum Command {
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     match &args.command {
         Command::Init(args) => custody::init(args, global),
-        Command::Status(args) => service::status(args, global.json),
+        Command::Status(args) => service::status(args, global),
         Command::Unlock(args) => service::unlock(args, global.json),
         Command::Refresh(args) => custody::refresh(args, global),
         Command::Rekey(args) => custody::rekey(args, global),
         Command::Backup(args) => backup::back_up(args, global),
         Command::Restore(args) => backup::restore(args, global),
+        Command::Zeroize(args) => zeroize::zeroize(args, global),
         Command::Lock(args) => service::lock(args, global.json),
         Command::Approver(signing::ApproverCommand::Keygen { file }) => signing::keygen(file, global.json),
         Command::Custodian(command) => approvals::custodian(command, global.json),

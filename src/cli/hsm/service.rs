@@ -5,11 +5,11 @@ use std::{os::fd::RawFd, path::PathBuf};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Exit, Failure, access, output, secret},
+    cli::{Exit, Failure, Global, access, output, secret},
     fuse::control,
-    hsm::backup::check_expected,
+    hsm::{self, Sealed, backup::check_expected},
     keys::{Caller, Place},
-    kms::keystore::Counter,
+    kms::keystore::{self, Counter},
 };
 
 /// Which service is asked.
@@ -52,8 +52,29 @@ impl SocketArgs {
     }
 }
 
-pub(super) fn status(args: &SocketArgs, json: bool) -> Result<(), Failure> {
-    show(&args.call("HsmStatus", &json!({}))?, json)
+pub(super) fn status(args: &SocketArgs, global: &Global) -> Result<(), Failure> {
+    let status = match args.call("HsmStatus", &json!({})) {
+        Err(failure) if failure.exit() == Exit::Unavailable => without_service(failure, global)?,
+        answered => answered?,
+    };
+    show(&status, global.json)
+}
+
+/// What the keystore itself says where there is no service: it is not open anywhere on this socket.
+fn without_service(failure: Failure, global: &Global) -> Result<Value, Failure> {
+    let location = access::location(global)?;
+    if !location.exists()? {
+        return Ok(json!({ "State": "Uninitialised" }));
+    }
+    match Sealed::find(&location) {
+        Ok(sealed) => Ok(json!({
+            "State": "Sealed", "Name": sealed.to_string(), "Counter": sealed.counter().to_string(),
+            "Threshold": sealed.quorum().threshold(), "Custodians": sealed.quorum().custodians(),
+            "ShareSet": sealed.set(), "Submitted": [], "Service": failure.message(),
+        })),
+        Err(hsm::Error::Keystore(keystore::Error::Zeroized(_))) => Ok(json!({ "State": "Zeroized" })),
+        Err(_) => Err(failure),
+    }
 }
 
 pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
@@ -101,10 +122,14 @@ fn show(status: &Value, json: bool) -> Result<(), Failure> {
     let submitted: Vec<_> =
         status["Submitted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let left = status["SecondsLeft"].as_u64().map(|left| format!("{left} seconds, then they are forgotten"));
+    let quorum = match &status["Threshold"] {
+        Value::Null => String::new(),
+        _ => format!("{} of {} shares", text("Threshold"), text("Custodians")),
+    };
     output::fields(&[
         ("HSM", text("Name")),
         ("State", text("State").to_lowercase()),
-        ("Quorum", format!("{} of {} shares", text("Threshold"), text("Custodians"))),
+        ("Quorum", quorum),
         (
             "Shares given",
             if submitted.is_empty() {
@@ -115,5 +140,6 @@ fn show(status: &Value, json: bool) -> Result<(), Failure> {
         ),
         ("Time left", left.unwrap_or_default()),
         ("Counter", text("Counter")),
+        ("Service", text("Service")),
     ])
 }

@@ -55,6 +55,10 @@ pub(super) trait Database: Send {
 
     /// Overwrites what destroyed rows left behind, as far as the database lets it.
     fn scrub(&self) -> Result<()>;
+
+    /// As [`Database::scrub`], at the end of a keystore: takes its time, and says whether everything is overwritten
+    /// that the database kept of the rows.
+    fn erase(&self) -> Result<bool>;
 }
 
 /// See [`Database::mark`].

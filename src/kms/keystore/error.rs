@@ -60,6 +60,9 @@ pub enum Error {
     /// The root key that the keystore was opened with is not its own any more.
     #[error("the keystore {0} has another root key since it was opened: it must be opened again")]
     Rekeyed(Location),
+    /// Its root key and all that it sealed were destroyed on purpose.
+    #[error("the keystore {0} was zeroized: its keys are gone for good")]
+    Zeroized(Location),
     /// The server does not answer, or refuses the connection.
     #[error("cannot reach the keystore {location}: {why}")]
     Unreachable {

@@ -26,6 +26,7 @@ mod seal;
 mod secrets;
 mod slots;
 mod sqlite;
+mod zeroize;
 
 pub use counter::{Age, Counter};
 pub use error::{Error, Result};
@@ -40,6 +41,7 @@ pub(super) use material::{Material, NewMaterial};
 pub(super) use record::{RecordKey, Stored};
 pub(super) use rows::{Item, Rows, Write};
 pub(super) use seal::{Manifest, RowDigest};
+pub(super) use zeroize::{finish as finish_zeroizing, zeroize};
 
 use self::postgres::Postgres;
 use super::arn::KeyId;
@@ -238,13 +240,14 @@ impl Keystore {
     }
 
     /// # Errors
-    /// `Rekeyed` if they seal another root key: a slot of custodians has another number then.
+    /// `Rekeyed` if they seal another root key: a slot of custodians has another number then. `Zeroized`.
     fn read_slots(&self, transaction: &Transaction<'_>) -> Result<Vec<Slot>> {
         let slots = slots::read(&self.vault.location, transaction, &self.vault.id)?;
         match &*slots {
             [Slot { info, .. }] if info.is_of_quorum() && info.id != self.unlocked_by => {
                 Err(Error::Rekeyed(self.vault.location.clone()))
             }
+            [] if zeroize::is_zeroized(transaction)? => Err(Error::Zeroized(self.vault.location.clone())),
             _ => Ok(slots),
         }
     }
@@ -341,6 +344,7 @@ fn read_locked(location: &Location, database: &dyn Database) -> Result<([u8; 16]
     };
     let slots = slots::read(location, &transaction, &id)?;
     match slots.is_empty() {
+        true if zeroize::is_zeroized(&transaction)? => Err(Error::Zeroized(location.clone())),
         true => Err(tampered("it has no slot")),
         false => Ok((id, slots, counter)),
     }

@@ -140,6 +140,12 @@ impl Database for Postgres {
     fn scrub(&self) -> Result<()> {
         self.call(|session| session.batch("VACUUM material, secret"))
     }
+
+    /// Overwrites nothing, as [`Database::scrub`].
+    fn erase(&self) -> Result<bool> {
+        self.call(|session| session.batch("VACUUM slot, quorum, record, removed, material, secret"))?;
+        Ok(false)
+    }
 }
 
 fn own(values: &[Value<'_>]) -> Vec<Owned> {

@@ -107,6 +107,18 @@ pub(super) fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "", "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
+/// Overwrites the write-ahead log with zeros, durably. SQLite must be done with what is in it.
+pub(super) fn overwrite_log(path: &Path) -> Result<()> {
+    let log = beside(path, "", "-wal");
+    let overwrite = || {
+        let mut file = OpenOptions::new().write(true).open(&log)?;
+        let length = file.metadata()?.len();
+        std::io::copy(&mut std::io::repeat(0).take(length), &mut file)?;
+        file.sync_all()
+    };
+    overwrite().map_err(Error::io(&log))
+}
+
 fn be32(head: &[u8; HEADER_LEN], at: usize) -> u32 {
     u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }

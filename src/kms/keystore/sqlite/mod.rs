@@ -71,6 +71,12 @@ impl Sqlite {
         error_at(&self.path)
     }
 
+    /// Says whether all of the log went into the file.
+    fn checkpoint(&self, sql: &str) -> Result<bool> {
+        let blocked = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        blocked.map(|blocked| blocked == 0).map_err(self.error())
+    }
+
     fn batch(&self, sql: &str) -> Result<()> {
         let run = || self.connection.prepare_cached(sql)?.execute([]);
         run().map(drop).map_err(self.error())
@@ -176,8 +182,20 @@ impl Database for Sqlite {
     /// Ends the log, in which destroyed rows can still be read. Where another process reads just now it is left to
     /// the next checkpoint.
     fn scrub(&self) -> Result<()> {
-        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        checkpoint.map_err(self.error())
+        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").map(drop)
+    }
+
+    /// Pages with rows are overwritten when those are deleted (`secure_delete`). The log is overwritten here, before it is
+    /// cut: while this connection keeps writers out, and all of the log is in the file, nobody reads it.
+    fn erase(&self) -> Result<bool> {
+        if !self.checkpoint("PRAGMA wal_checkpoint(RESTART)")? {
+            return Ok(false);
+        }
+        self.begin(Access::Write)?;
+        let overwritten = file::overwrite_log(&self.path);
+        self.roll_back();
+        overwritten?;
+        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 }
 
