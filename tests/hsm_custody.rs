@@ -1,4 +1,4 @@
-//! Custodians come and go, and keystores with them: new root keys, backups, from outside.
+//! Custodians come and go, and keystores with them: new root keys, backups, shares for who is elsewhere. From outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "kms_api/client.rs"]
@@ -10,7 +10,7 @@ mod hsm;
 
 use client::{Connection, Request};
 use common::{
-    tools::{bytes, ok, progress},
+    tools::{bytes, ok, progress, tool},
     volume::{Volume, wait_until},
 };
 use hsm::{Hsm, json, message};
@@ -251,4 +251,88 @@ fn a_zeroized_hsm_says_so_and_nothing_brings_its_keys_back() {
     assert!(refused.contains("zeroized"), "{refused}");
     let refused = restore(&volume, &copy, &["--older"]).unwrap_err();
     assert!(refused.contains("zeroized"), "{refused}");
+}
+
+/// A custodian with a key of age's, made by its own tool: the private file, and the public one.
+fn custodian(volume: &Volume, name: &str) -> (PathBuf, PathBuf) {
+    let (private, public) = (volume.scratch(name), volume.scratch(format!("{name}.pub")));
+    ok(Command::new(tool("age-keygen")).arg("-o").arg(&private));
+    fs::write(&public, ok(Command::new(tool("age-keygen")).arg("-y").arg(&private))).unwrap();
+    (private, public)
+}
+
+fn decrypt(private: &Path, share: &Path) -> Command {
+    let mut age = Command::new(tool("age"));
+    age.args(["--decrypt", "--identity"]).arg(private).arg(share);
+    age
+}
+
+#[test]
+fn a_share_is_encrypted_to_its_custodian_who_alone_can_give_it() {
+    let volume = Volume::bare();
+    let people = ["alice", "bob", "carol"].map(|name| custodian(&volume, name));
+    let args = |quorum: &str, to: &Path, publics: &[&PathBuf]| {
+        let mut args =
+            vec!["--quorum".into(), quorum.to_owned(), "--shares-to".into(), to.display().to_string()];
+        for public in publics {
+            args.extend(["--custodian".into(), public.display().to_string()]);
+        }
+        args
+    };
+    let [alice, bob, carol] = people.each_ref().map(|(_, public)| public);
+    let to = volume.home().join("sealed");
+
+    let ssh = volume.scratch("nonsense.pub");
+    fs::write(&ssh, "not a key\n").unwrap();
+    for (publics, why) in [
+        (&[alice, bob][..], "as many --custodian"),
+        (&[alice, bob, alice], "are the same key"),
+        (&[alice, bob, &ssh], "age cannot encrypt to"),
+        (&[alice, bob, &people[2].0], "age cannot encrypt to"),
+        (&[alice, bob, &volume.scratch("nobody")], "cannot read"),
+    ] {
+        let refused = refusal(volume.kmsfs("hsm").arg("init").args(args("2/3", &to, publics)));
+        assert!(refused.contains(why), "{why}: {refused}");
+        assert!(!volume.keystore().exists(), "{why}");
+    }
+    let without =
+        volume.kmsfs("hsm").arg("init").args(args("2/3", &to, &[alice, bob, carol])).env("PATH", "").output();
+    assert!(message(&without.unwrap()).contains("package age"), "the program is missing");
+
+    ok(volume.kmsfs("hsm").arg("init").args(args("2/3", &to, &[alice, bob, carol])));
+    let files: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let share = |to: &Path, number: usize| to.join(format!("share-{number}.age"));
+    let wrong = decrypt(&people[0].0, &share(&to, 2)).output().unwrap();
+    assert!(!wrong.status.success(), "alice reads bob's share");
+
+    // One gives hers through a pipe, the other as a file.
+    let hsm = Hsm::serve(&volume, to.clone());
+    let alice_gives = |to: &Path| {
+        let mut age = decrypt(&people[0].0, &share(to, 1)).stdout(Stdio::piped()).spawn().unwrap();
+        let mut unlock = hsm.command(&volume, "unlock");
+        let given = unlock.args(["--share-fd", "0"]).stdin(age.stdout.take().unwrap()).output().unwrap();
+        assert!(age.wait().unwrap().success());
+        json(&given)
+    };
+    let decrypted = |to: &Path, number: usize| {
+        let file = volume.scratch(format!("share-{number}"));
+        fs::write(&file, ok(&mut decrypt(&people[number - 1].0, &share(to, number)))).unwrap();
+        file
+    };
+    assert_eq!(alice_gives(&to)["State"], "Unsealing");
+    let mut unlock = hsm.command(&volume, "unlock");
+    let given = unlock.arg("--share-file").arg(decrypted(&to, 3)).output().unwrap();
+    assert_eq!(json(&given)["State"], "Operational");
+
+    // Bob goes.
+    let fresh = volume.home().join("fresh");
+    let mut rekey = volume.kmsfs("hsm");
+    rekey.arg("rekey").args(args("2/2", &fresh, &[alice, carol])).arg("--all");
+    for number in [1, 3] {
+        rekey.arg("--share-file").arg(decrypted(&to, number));
+    }
+    ok(&mut rekey);
+    assert!(wait_until(SOON, || hsm.status(&volume)["State"] == "Sealed"));
+    assert_eq!(alice_gives(&fresh)["Submitted"], json!(["1"]));
 }

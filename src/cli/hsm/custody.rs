@@ -18,13 +18,16 @@ use crate::{
 pub(super) struct InitArgs {
     /// How many of how many custodians open it, as in 2/3
     #[arg(long, value_name = "M/N", value_parser = parse_quorum)]
-    quorum: (u8, u8),
+    pub(super) quorum: (u8, u8),
     /// Have all shares be needed: one that is lost takes the keys along
     #[arg(long)]
     all: bool,
     /// Write each share to a file of its own in DIR, to be handed out, in place of showing it
     #[arg(long, value_name = "DIR")]
     pub(super) shares_to: Option<PathBuf>,
+    /// Encrypt a custodian's share with age, to the public keys in FILE; once for each, in the order of the shares
+    #[arg(long, value_name = "FILE", requires = "shares_to")]
+    pub(super) custodian: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

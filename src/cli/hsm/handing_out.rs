@@ -10,7 +10,7 @@ use std::{
 
 use qrcode::{QrCode, render::unicode};
 
-use super::{create, custody::InitArgs};
+use super::{create, custody::InitArgs, recipients::Recipients};
 use crate::{
     cli::{Exit, Failure, Global, output, secret},
     crypto::SecretBytes,
@@ -43,7 +43,8 @@ pub(super) fn collect(sealed: &Sealed, files: &[PathBuf]) -> Result<Secret, Fail
 pub(super) enum Destination {
     Terminal,
     Output,
-    Directory(PathBuf),
+    /// A file for each, encrypted if its custodian's key is known.
+    Directory(PathBuf, Option<Recipients>),
 }
 
 impl Destination {
@@ -53,7 +54,11 @@ impl Destination {
             Some(path) => {
                 let made = DirBuilder::new().mode(0o700).recursive(true).create(path);
                 made.map_err(|err| Failure::io("make the directory", path, &err))?;
-                Ok(Destination::Directory(path.clone()))
+                let recipients = match &*args.custodian {
+                    [] => None,
+                    files => Some(Recipients::of(files, args.quorum.1)?),
+                };
+                Ok(Destination::Directory(path.clone(), recipients))
             }
             None if global.json => {
                 let message = "--json shows no shares: they would end up wherever the output goes";
@@ -67,14 +72,15 @@ impl Destination {
     pub(super) fn hand_out(&self, sealed: &Sealed, shares: &[Labelled]) -> Result<Vec<PathBuf>, Failure> {
         let mut files = Vec::new();
         for share in shares {
-            let page = page(sealed, share)?;
             match self {
-                Destination::Terminal => show_page(&page)?,
-                Destination::Output => output::bytes(page.expose())?,
-                Destination::Directory(path) => files.push(write(path, share.share.index, share)?),
+                Destination::Terminal => show_page(&page(sealed, share)?)?,
+                Destination::Output => output::bytes(page(sealed, share)?.expose())?,
+                Destination::Directory(path, recipients) => {
+                    files.push(write(path, share, recipients.as_ref())?)
+                }
             }
         }
-        if let Destination::Directory(path) = self {
+        if let Destination::Directory(path, _) = self {
             let synced = File::open(path).and_then(|directory| directory.sync_all());
             synced.map_err(|err| Failure::io("write", path, &err))?;
         }
@@ -109,8 +115,16 @@ fn show_page(page: &SecretBytes) -> Result<(), Failure> {
     output::bytes(b"\x1b[2J\x1b[3J\x1b[H") // the screen, what was scrolled off it, and to the top
 }
 
-fn write(directory: &Path, index: u8, labelled: &Labelled) -> Result<PathBuf, Failure> {
-    let path = directory.join(format!("share-{index}.txt"));
-    create(&path, &[labelled.to_words().expose(), b"\n"])?;
+fn write(directory: &Path, labelled: &Labelled, recipients: Option<&Recipients>) -> Result<PathBuf, Failure> {
+    let (index, words) = (labelled.share.index, labelled.to_words());
+    let Some(recipients) = recipients else {
+        let path = directory.join(format!("share-{index}.txt"));
+        create(&path, &[words.expose(), b"\n"])?;
+        return Ok(path);
+    };
+    let (encrypted, custodian) = recipients.encrypt(index, words.expose())?;
+    let path = directory.join(format!("share-{index}.age"));
+    create(&path, &[&encrypted])?;
+    output::note(format_args!("{} is for {} alone.", path.display(), custodian.display()));
     Ok(path)
 }

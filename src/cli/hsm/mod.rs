@@ -4,6 +4,7 @@ mod approvals;
 mod backup;
 mod custody;
 mod handing_out;
+mod recipients;
 mod service;
 mod signing;
 mod zeroize;
@@ -31,6 +32,7 @@ operational can read the keys from memory.
 
 Examples:
   kmsfs hsm init --quorum 2/3
+  kmsfs hsm init --quorum 2/3 --shares-to DIR --custodian alice.pub --custodian bob.pub --custodian carol.pub
   kmsfs kms serve &
   kmsfs hsm unlock          (two custodians, one after the other)
   kmsfs hsm lock
@@ -49,7 +51,8 @@ pub struct Args {
 enum Command {
     /// Make a keystore whose root key custodians share, and their shares
     ///
-    /// Each share is shown once, on a page of its own. Nothing of it is kept.
+    /// Each share is shown once, on a page of its own, or encrypted to its custodian's key. Nothing
+    /// of it is kept.
     Init(custody::InitArgs),
     /// Show whether the HSM is sealed, whose shares are there, and its counter
     Status(SocketArgs),

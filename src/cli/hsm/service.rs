@@ -1,6 +1,10 @@
 //! What custodians ask of a running service.
 
-use std::{os::fd::RawFd, path::PathBuf};
+use std::{
+    io,
+    os::{fd::RawFd, unix::net::UnixStream},
+    path::PathBuf,
+};
 
 use serde_json::{Value, json};
 
@@ -41,12 +45,25 @@ impl SocketArgs {
         self.socket.is_some()
     }
 
+    fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| control::runtime_directory().join("kms.sock"))
+    }
+
+    /// Whether there may be a service: one that this user cannot reach is one.
+    fn is_served(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        match UnixStream::connect(self.path()) {
+            Err(error) => !matches!(error.kind(), NotFound | ConnectionRefused),
+            Ok(_) => true,
+        }
+    }
+
     /// Calls an operation of kmsfs's own.
     ///
     /// # Errors
     /// The service does not answer, or refuses.
     pub fn call(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
-        let socket = self.socket.clone().unwrap_or_else(|| control::runtime_directory().join("kms.sock"));
+        let socket = self.path();
         let socket = std::path::absolute(&socket).map_err(|err| Failure::io("find", &socket, &err))?;
         Ok(Caller::new(Place::Unix(socket))?.call(operation, body)?)
     }
@@ -54,13 +71,13 @@ impl SocketArgs {
 
 pub(super) fn status(args: &SocketArgs, global: &Global) -> Result<(), Failure> {
     let status = match args.call("HsmStatus", &json!({})) {
-        Err(failure) if failure.exit() == Exit::Unavailable => without_service(failure, global)?,
+        Err(failure) if !args.is_served() => without_service(failure, global)?,
         answered => answered?,
     };
     show(&status, global.json)
 }
 
-/// What the keystore itself says where there is no service: it is not open anywhere on this socket.
+/// What the keystore itself says where there is no service.
 fn without_service(failure: Failure, global: &Global) -> Result<Value, Failure> {
     let location = access::location(global)?;
     if !location.exists()? {
