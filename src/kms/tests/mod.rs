@@ -5,6 +5,8 @@
 mod agreement;
 mod aliases;
 mod authorization;
+mod copies;
+mod custodians;
 mod damage;
 mod files;
 mod golden;
@@ -31,6 +33,7 @@ mod states;
 mod time;
 mod trace;
 mod use_of_keys;
+mod zeroize;
 
 use super::keystore::{self, Unlock};
 use super::*;

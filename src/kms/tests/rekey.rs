@@ -1,21 +1,8 @@
-//! A new root key, and copies: everything stays, who has it open notices, and nothing that was tampered with is sealed anew.
+//! A new root key: everything stays, who has it open notices, and nothing that was tampered with is sealed anew.
 
+use super::custodians::{create, open, quorum};
 use super::*;
-use keystore::{Error as KeystoreError, QuorumKey, QuorumShape};
-
-/// What custodians make of their shares of a set.
-fn quorum(set: u8) -> QuorumKey {
-    let key = Key::from_bytes(&mut [set; 32]);
-    QuorumKey { key, shape: QuorumShape { set, threshold: 2, custodians: 3 }, verifier: vec![set; 66] }
-}
-
-fn create(scratch: &Scratch) -> Kms {
-    Kms::create(scratch.location(), &Unlock::Quorum(quorum(0)), "", scratch.options()).unwrap()
-}
-
-fn open(scratch: &Scratch, set: u8) -> keystore::Result<Kms> {
-    Kms::open(scratch.location(), &Unlock::Quorum(quorum(set)), scratch.options())
-}
+use keystore::Error as KeystoreError;
 
 #[test]
 fn every_kind_of_row_survives() {
@@ -133,116 +120,6 @@ fn all_tables_are_known_to_what_seals_rows_anew_and_to_what_copies_them() {
         "slot:id kind label created salt memory_kib passes lanes sealed checksum",
     ];
     assert_eq!(columns, known);
-}
-
-/// A PostgreSQL database and a file hold the same rows.
-#[test]
-fn a_copy_goes_from_any_database_into_any() {
-    let (scratch, other) = (Scratch::new(), Scratch::new());
-    let kms = create(&scratch);
-    let key = key(&kms);
-    let secrets = kms.create_secrets(FILESYSTEM, &key, 5, &context()).unwrap();
-    let alice = principal(&kms, "user/alice");
-    kms.delete_principal(OPERATOR, &alice).unwrap();
-    let copy = scratch.directory.path().join("copy.db");
-    Kms::back_up(&scratch.location(), &copy).unwrap();
-    assert!(matches!(Kms::back_up(&scratch.location(), &copy), Err(KeystoreError::Exists(_))));
-    let counter = Kms::inspect(&copy).unwrap().counter;
-    assert_eq!(counter, Kms::inspect(scratch.location()).unwrap().counter);
-    kms.update_key_description(OPERATOR, &key, "later").unwrap();
-    drop(kms);
-    let later = Kms::inspect(scratch.location()).unwrap().counter;
-    assert_eq!(later.seen_from(counter), keystore::Age::Newer);
-
-    assert!(matches!(Kms::restore(&copy, &scratch.location(), None), Err(KeystoreError::Exists(_))));
-    let refused = Kms::restore(&copy, &scratch.location(), Some(counter));
-    assert!(matches!(refused, Err(KeystoreError::Conflict(_))), "it changed meanwhile");
-    Kms::restore(&copy, &scratch.location(), Some(later)).unwrap();
-    Kms::restore(&copy, &other.location(), None).unwrap();
-    for place in [scratch.location(), other.location(), copy.clone().into()] {
-        assert_eq!(Kms::inspect(place.clone()).unwrap().counter, counter, "{place}");
-        let kms = Kms::open(place, &Unlock::Quorum(quorum(0)), scratch.options()).unwrap();
-        assert_eq!(kms.describe_key(OPERATOR, &key).unwrap().description, "");
-        for (id, secret) in &secrets {
-            assert_eq!(kms.get_secret(FILESYSTEM, *id, &context()).unwrap(), *secret);
-        }
-    }
-}
-
-#[test]
-fn a_zeroized_keystore_is_that_for_everybody_and_holds_no_row() {
-    let scratch = Scratch::new();
-    let kms = create(&scratch);
-    let key = key(&kms);
-    kms.create_secrets(FILESYSTEM, &key, 5, &context()).unwrap();
-    let id = Kms::inspect(scratch.location()).unwrap().id;
-    for refused in [Kms::zeroize(&scratch.location(), &[7; 16]), Kms::finish_zeroizing(&scratch.location())] {
-        assert!(matches!(refused, Err(KeystoreError::Replaced(_))), "it is another one, and whole");
-    }
-    kms.describe_key(OPERATOR, &key).unwrap();
-
-    let is_file = matches!(scratch.location(), Location::File(_));
-    assert_eq!(Kms::zeroize(&scratch.location(), &id).unwrap(), is_file, "files are overwritten");
-    within_a_second("the end", || kms.is_superseded());
-    assert_eq!(name(kms.encrypt(OPERATOR, &key, SYMMETRIC, b"x", &context())), "KeyUnavailableException");
-    let refused = kms.update_key_description(OPERATOR, &key, "late").unwrap_err();
-    assert!(refused.to_string().contains("zeroized"), "{refused}");
-    drop(kms);
-    for outcome in [open(&scratch, 0).map(drop), Kms::inspect(scratch.location()).map(drop)] {
-        assert!(matches!(outcome, Err(KeystoreError::Zeroized(_))), "{outcome:?}");
-    }
-    assert_eq!(Kms::finish_zeroizing(&scratch.location()).unwrap(), is_file);
-    for table in ["slot", "quorum", "record", "material", "secret", "removed"] {
-        assert!(scratch.bytes(&format!("SELECT '\\x00' FROM {table}")).is_empty(), "{table}");
-    }
-}
-
-#[test]
-fn a_zeroized_file_and_its_log_hold_nothing_of_the_rows() {
-    let scratch = Scratch::file();
-    let kms = create(&scratch);
-    // Old slots and records in the log, and a log that stays.
-    for set in 1..3 {
-        key(&kms);
-        kms.change_quorum(OPERATOR, quorum(set)).unwrap();
-    }
-    let sealed = "SELECT sealed FROM material UNION SELECT sealed FROM record UNION SELECT sealed FROM slot";
-    let rows = scratch.bytes(sealed);
-    assert_eq!(rows.len(), 5);
-    let blocks = |name: &str| std::fs::File::open(scratch.path().with_extension(name)).unwrap();
-    let (database, log) = (blocks("db"), blocks("db-wal"));
-    let length = log.metadata().unwrap().len();
-    let id = Kms::inspect(scratch.location()).unwrap().id;
-    let has = |content: &[u8]| rows.iter().any(|row| content.windows(32).any(|window| window == &row[..32]));
-    let read = |mut file: &std::fs::File| {
-        let mut content = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut content).unwrap();
-        content
-    };
-    assert!(length > 0 && has(&read(&log)));
-    assert!(Kms::zeroize(&scratch.location(), &id).unwrap());
-    assert!(!has(&read(&database)));
-    assert!(scratch.content().values().all(|content| !has(content)));
-    drop(kms);
-    assert!(scratch.content().values().all(|content| !has(content)));
-}
-
-#[test]
-fn the_log_of_a_lost_file_is_not_taken_for_that_of_the_next_one() {
-    let scratch = Scratch::file();
-    let kms = create(&scratch);
-    let copy = scratch.directory.path().join("copy.db");
-    Kms::back_up(&scratch.location(), &copy).unwrap();
-    let key = key(&kms);
-    let log = scratch.path().with_extension("db-wal");
-    let left = std::fs::read(&log).unwrap();
-    assert!(!left.is_empty());
-    drop(kms);
-    std::fs::remove_file(scratch.path()).unwrap();
-    std::fs::write(&log, left).unwrap();
-    Kms::restore(&copy, &scratch.location(), None).unwrap();
-    let kms = open(&scratch, 0).unwrap();
-    assert_eq!(name(kms.describe_key(OPERATOR, &key)), "NotFoundException");
 }
 
 #[test]
