@@ -112,7 +112,7 @@ fn a_rekey_that_is_killed_leaves_the_old_root_key_or_the_new_one() {
     let mut changed = 0;
     for round in 1..=ROUNDS {
         let mut child = rekey(&volume, "2/3", &current, &to(round)).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(takes * round / ROUNDS);
+        std::thread::sleep(takes * 3 * round / (2 * ROUNDS));
         child.kill().unwrap();
         child.wait().unwrap();
         let (old, new) = (opens(&mut hsm, &current), to(round).exists() && opens(&mut hsm, &to(round)));
