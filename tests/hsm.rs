@@ -33,6 +33,11 @@ fn a_sealed_hsm_serves_nothing_and_a_quorum_opens_it() {
         (&status["State"], &status["Threshold"], &status["Custodians"]),
         (&"Sealed".into(), &2.into(), &3.into())
     );
+    let library = status["Cryptography"].as_str().unwrap();
+    assert!(
+        library.starts_with(if cfg!(feature = "fips") { "AWS-LC FIPS module " } else { "AWS-LC " }),
+        "{library}"
+    );
 
     let init = || volume.kmsfs("init").args(["--kms", &hsm.url()]).arg(volume.lower()).output().unwrap();
     let refused = init();

@@ -13,6 +13,7 @@ use super::error::{Error, Result};
 use super::model::{Operation, Shape, optional, required, text};
 use super::service::{Origin, Service, respond};
 use super::wire::{self, Input, Output, Value};
+use crate::crypto;
 use crate::hsm::shares::Secret;
 use crate::hsm::text::Labelled;
 use crate::hsm::unsealing::{Taken, Unsealing};
@@ -37,6 +38,7 @@ static STATE: Shape = Shape::Enum(&["Sealed", "Unsealing", "Operational", "Zeroi
 static COUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
 static NAME: Shape = text(8, 8);
 static COUNTER: Shape = text(18, 37);
+static LIBRARY: Shape = text(1, 64);
 static WORDS: Shape = text(1, 1024);
 static INDEX: Shape = text(1, 3);
 static INDICES: Shape = Shape::List { of: &INDEX, min: 0, max: 255 };
@@ -48,6 +50,7 @@ const STATUS_OUTPUT: &[super::model::Member] = &[
     required("Custodians", &COUNT),
     required("ShareSet", &COUNT),
     required("Counter", &COUNTER),
+    required("Cryptography", &LIBRARY),
     required("Submitted", &INDICES),
     optional("SecondsLeft", &COUNT),
 ];
@@ -283,6 +286,7 @@ impl Gate {
             output.integer("Custodians", i64::from(quorum.custodians()));
             output.integer("ShareSet", i64::from(sealed.set()));
             output.text("Counter", &sealed.counter().to_string());
+            output.text("Cryptography", &crypto::library());
             output.texts("Submitted", custodians.iter().map(String::as_str));
             if let Some(left) = left {
                 output.integer("SecondsLeft", i64::try_from(left.as_secs()).unwrap_or(i64::MAX));

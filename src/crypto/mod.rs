@@ -12,6 +12,7 @@
 //! | [`mac`] | keyed BLAKE3 over several parts |
 //! | [`passphrase`] | a key from a passphrase: Argon2id |
 //! | [`random`] | random bytes, or no process |
+//! | `library` | which build of AWS-LC computes |
 //!
 //! `unsafe` appears only below [`secret`], for the system calls that lock and hide memory, and in
 //! `asymmetric::aws_lc`, for what `aws-lc-rs` leaves out.
@@ -22,6 +23,7 @@ mod cipher;
 mod hash;
 pub mod hmac;
 pub mod kdf;
+mod library;
 pub mod mac;
 pub mod passphrase;
 pub mod portable;
@@ -33,5 +35,6 @@ pub mod transport;
 pub use aead::AeadKey;
 pub use cipher::{Cipher, KEY_LEN, NONCE_LEN, NotAuthentic, TAG_LEN, UnknownCipher};
 pub use hash::{Hash, Hasher};
+pub use library::library;
 pub use secret::{Key, SecretBytes, harden_process, hide_secrets, lock_all_memory};
 pub use selftest::{SelfTestError, self_test};

@@ -6,7 +6,7 @@
 //! since long inputs take other code paths than the short published ones; then BLAKE3. Under a millisecond.
 
 use super::portable::PortableKey;
-use super::{AeadKey, Cipher, KEY_LEN, Key, NONCE_LEN, TAG_LEN, mac};
+use super::{AeadKey, Cipher, KEY_LEN, Key, NONCE_LEN, TAG_LEN, library, mac};
 
 /// A published answer. The ciphertext is not listed: the tag covers it.
 struct KnownAnswer {
@@ -64,11 +64,12 @@ const KNOWN_ANSWERS: [KnownAnswer; 3] = [
     },
 ];
 
-/// Checks every cipher in both backends, and BLAKE3.
+/// Checks every cipher in both backends, BLAKE3, and in a build for it that AWS-LC is a FIPS module.
 ///
 /// # Errors
 /// [`SelfTestError`], naming what computes something else than it should. The caller must stop.
 pub fn self_test() -> Result<(), SelfTestError> {
+    require(library::is_as_built(), || "AWS-LC is not in FIPS mode".to_owned())?;
     for answer in &KNOWN_ANSWERS {
         check_known_answer(answer)?;
         check_agreement(answer)?;

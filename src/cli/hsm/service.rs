@@ -157,6 +157,7 @@ fn show(status: &Value, json: bool) -> Result<(), Failure> {
         ),
         ("Time left", left.unwrap_or_default()),
         ("Counter", text("Counter")),
+        ("Cryptography", text("Cryptography")),
         ("Service", text("Service")),
     ])
 }
