@@ -23,6 +23,7 @@ mod cipher;
 mod hash;
 pub mod hmac;
 pub mod kdf;
+pub mod lc;
 mod library;
 pub mod mac;
 pub mod passphrase;
