@@ -157,15 +157,43 @@ impl Source {
 /// # Errors
 /// [`Exit::NoSecret`]: it cannot be read, is empty, or there is no terminal.
 pub fn share(file: Option<&Path>, fd: Option<RawFd>) -> Result<SecretBytes, Failure> {
+    match named("the share", file, fd)? {
+        Some(share) => Ok(share),
+        None => ask("Words of your share (the first four letters of each suffice): "),
+    }
+}
+
+/// A PIN, typed at the terminal unless a file has it; a new one twice. The line's end is no part of it.
+///
+/// # Errors
+/// As [`share`]; or the two answers differ.
+pub fn own_pin(what: &str, file: Option<&Path>, is_new: bool) -> Result<SecretBytes, Failure> {
+    let mut pin = match named(&format!("the {what}"), file, None)? {
+        Some(pin) => pin,
+        None => {
+            let first = ask(&format!("{what}: "))?;
+            if is_new && first != ask(&format!("{what}, again: "))? {
+                return Err(no_secret("the two PINs differ; nothing was changed"));
+            }
+            first
+        }
+    };
+    let length = pin.expose().trim_ascii_end().len();
+    pin.truncate(length);
+    Ok(pin)
+}
+
+/// A secret that a file or a descriptor has, if one of them is named.
+fn named(what: &str, file: Option<&Path>, fd: Option<RawFd>) -> Result<Option<SecretBytes>, Failure> {
     match (file, fd) {
         (Some(path), _) => {
-            let what = format!("the share {}", path.display());
+            let what = format!("{what} {}", path.display());
             let file =
                 File::open(path).map_err(|err| no_secret(format_args!("cannot read {what}: {err}")))?;
-            read_secret(file, &what)
+            read_secret(file, &what).map(Some)
         }
-        (None, Some(fd)) => read_secret(take_descriptor(fd)?, &format!("the file descriptor {fd}")),
-        (None, None) => ask("Words of your share (the first four letters of each suffice): "),
+        (None, Some(fd)) => read_secret(take_descriptor(fd)?, &format!("the file descriptor {fd}")).map(Some),
+        (None, None) => Ok(None),
     }
 }
 

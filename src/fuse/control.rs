@@ -18,7 +18,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 /// Root's runtime directory.
-const SYSTEM_DIR: &str = "/run/kmsfs";
+pub const SYSTEM_DIR: &str = "/run/kmsfs";
 
 /// A client that is slower than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -375,7 +375,12 @@ impl Core {
         let mut table = self.table.write();
         // Of new shred secrets nobody can have cached anything: mounts make them while they make files, and must not
         // lose all their data keys each time.
-        let is_news = |item: &Item| matches!(item, Item::Batch(batch) if table.batches().get(batch.record.id).is_none());
+        // And no volume uses the token's objects.
+        let is_news = |item: &Item| match item {
+            Item::Batch(batch) => table.batches().get(batch.record.id).is_none(),
+            Item::Object(_) | Item::Removed(RecordKey::Object(_)) => true,
+            _ => false,
+        };
         let is_change = items.is_empty() || !items.iter().all(is_news);
         table.apply(manifest, items);
         drop(table);

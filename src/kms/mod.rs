@@ -4,7 +4,8 @@
 //! no command line. Layers inside, from the top: [`operations`], `core` (keystore and memory kept
 //! alike), `table` (memory), [`keystore`] (disk); beside them the pure parts: `approvals`, `arn`, `authorize`, `blob`, `call`,
 //! `context`, `default_policy`, `due`, `grant`, `key`, `material`, `page`, [`policy`], `primitives`, `principal`,
-//! `question`, `secrets`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps.
+//! `question`, `secrets`, `session`, `settings`, `spec`, `state`, `trace`, and the [`audit`] log that a service keeps. The
+//! [`token`] is what PKCS#11 sees of a keystore.
 
 mod approvals;
 mod arn;
@@ -39,6 +40,7 @@ mod small_map;
 mod spec;
 mod state;
 mod table;
+pub mod token;
 mod trace;
 pub mod usage;
 mod watcher;
@@ -120,7 +122,16 @@ pub struct Kms {
     core: Arc<Core>,
     session_tokens: SessionTokens,
     import_tokens: ImportTokens,
+    token: TokenState,
     _watcher: Watcher,
+}
+
+/// What the token has in memory alone.
+struct TokenState {
+    /// The keystore's id, which does not change.
+    keystore: [u8; 16],
+    applications: token::Applications,
+    guesses: token::Guesses,
 }
 
 impl Kms {
@@ -151,9 +162,14 @@ impl Kms {
         let unlocked_by = keystore.unlocked_by();
         let vault = keystore.vault();
         let (import_tokens, session_tokens) = (ImportTokens::new(&vault), SessionTokens::new(&vault));
+        let token = TokenState {
+            keystore: *vault.id(),
+            applications: token::Applications::default(),
+            guesses: token::Guesses::default(),
+        };
         let core = Arc::new(Core::new(keystore, options.clock, options.passphrase_cost)?);
         let watcher = Watcher::spawn(Arc::clone(&core), options.poll);
-        Ok(Kms { location, unlocked_by, core, import_tokens, session_tokens, _watcher: watcher })
+        Ok(Kms { location, unlocked_by, core, import_tokens, session_tokens, token, _watcher: watcher })
     }
 
     /// Says which slot of the keystore at `location` the secret opens.

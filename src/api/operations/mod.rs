@@ -13,6 +13,7 @@ mod rotation;
 mod secrets;
 mod signing;
 mod tags;
+mod token;
 
 use super::error::{Error, Result};
 use super::identity::Identity;
@@ -135,6 +136,24 @@ pub static OWN: &[Served] = &[
     store(&model::secrets::CREATE_SECRETS, secrets::create_secrets),
     store(&model::secrets::DESTROY_SECRETS, secrets::destroy_secrets),
     store(&model::secrets::GET_SECRET, secrets::get_secret),
+    here(&model::token::DESCRIBE_TOKEN, token::describe_token),
+    here(&model::token::OPEN_TOKEN, token::open_token),
+    here(&model::token::CLOSE_TOKEN, token::close_token),
+    compute(&model::token::LOGIN_TOKEN, token::login_token),
+    here(&model::token::LOGOUT_TOKEN, token::logout_token),
+    compute(&model::token::SET_TOKEN_PIN, token::set_token_pin),
+    store(&model::token::CREATE_OBJECT, token::create_object),
+    store(&model::token::COPY_OBJECT, token::copy_object),
+    store(&model::token::DESTROY_OBJECT, token::destroy_object),
+    here(&model::token::READ_OBJECT, token::read_object),
+    store(&model::token::CHANGE_OBJECT, token::change_object),
+    store(&model::token::FIND_OBJECTS, token::find_objects),
+    compute(&model::token::GENERATE_OBJECT, token::generate_object),
+    compute(&model::token::GENERATE_OBJECT_PAIR, token::generate_object_pair),
+    compute(&model::token::DERIVE_OBJECT, token::derive_object),
+    compute(&model::token::WRAP_OBJECT, token::wrap_object),
+    compute(&model::token::UNWRAP_OBJECT, token::unwrap_object),
+    at(token::place_of_use, &model::token::USE_OBJECT, token::use_object),
 ];
 
 type Run = fn(&Request<'_>, &Input<'_>, &mut Object<'_>) -> Result<()>;

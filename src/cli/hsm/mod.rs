@@ -4,6 +4,7 @@ mod approvals;
 mod backup;
 mod custody;
 mod handing_out;
+mod pin;
 mod recipients;
 mod service;
 mod signing;
@@ -60,6 +61,11 @@ enum Command {
     Unlock(service::UnlockArgs),
     /// Seal the HSM at once: its keys leave memory
     Lock(SocketArgs),
+    /// Set the PIN with which PKCS#11 programs log in as you
+    ///
+    /// Programs that load libkmsfs_pkcs11.so see your public objects without it, your private
+    /// ones with it. It is asked for twice, and the old one before, if there is one.
+    Pin(pin::PinArgs),
     /// Hand out new shares, of the same quorum or another; old ones are worth nothing with them
     ///
     /// A quorum of custodians gives its shares to this command. It helps where fewer than a
@@ -114,6 +120,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::Init(args) => custody::init(args, global),
         Command::Status(args) => service::status(args, global),
         Command::Unlock(args) => service::unlock(args, global.json),
+        Command::Pin(args) => pin::set(args),
         Command::Refresh(args) => custody::refresh(args, global),
         Command::Rekey(args) => custody::rekey(args, global),
         Command::Backup(args) => backup::back_up(args, global),

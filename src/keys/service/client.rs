@@ -118,7 +118,7 @@ impl Client {
         let deadline = began + PATIENCE;
         let mut attempts = 1;
         loop {
-            let Refused { outlook, error, .. } = match self.attempt(target, body, deadline) {
+            let Refused { outlook, error, .. } = match self.attempt(target, body, deadline, true) {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
@@ -140,14 +140,14 @@ impl Client {
         }
     }
 
-    /// Makes one attempt, which may take `time`.
+    /// Makes one attempt, which may take `time`. It reaches the service once or not at all.
     pub(super) fn once(
         &self,
         target: &str,
         body: &serde_json::Value,
         time: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refused> {
-        self.attempt(target, body, Instant::now() + time)
+        self.attempt(target, body, Instant::now() + time, false)
     }
 
     fn attempt(
@@ -155,6 +155,7 @@ impl Client {
         target: &str,
         body: &serde_json::Value,
         deadline: Instant,
+        again: bool,
     ) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let body = document(body);
         let authority = self.place.endpoint().map_or_else(|| "localhost".to_owned(), |to| to.authority());
@@ -178,10 +179,11 @@ impl Client {
             }
         };
         headers.extend(signature.iter().map(|(name, value)| (*name, value.as_str())));
-        let answer = self.connections.exchange(&http::post(&headers, &body), deadline).map_err(|error| {
-            let what = format_args!("the KMS at {} does not answer: {error}", self.place);
-            Refused::new(Outlook::Away, Error::new(ErrorKind::Unavailable, what))
-        })?;
+        let answer =
+            self.connections.exchange(&http::post(&headers, &body), deadline, again).map_err(|error| {
+                let what = format_args!("the KMS at {} does not answer: {error}", self.place);
+                Refused::new(Outlook::Away, Error::new(ErrorKind::Unavailable, what))
+            })?;
         let refused = match answer.status {
             200 => None,
             status => Some(self.refused(status, &answer.body)),

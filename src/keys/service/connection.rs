@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ impl Read for Timed {
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.set_write_timeout(Some(self.left()?))?;
-        self.socket.write(bytes).map_err(late)
+        // Without a signal: in a program that is not ours, one would end it.
+        self.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL).map_err(late)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -79,6 +81,17 @@ impl Stream {
             Stream::Plain(stream) => stream.deadline = deadline,
             Stream::Tls(stream) => stream.sock.deadline = deadline,
         }
+    }
+
+    /// Whether the peer has neither closed the connection nor sent what nobody asked for.
+    fn is_open(&self) -> bool {
+        let socket = match self {
+            Stream::Plain(stream) => &stream.socket,
+            Stream::Tls(stream) => &stream.sock.socket,
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends a request and reads the answer; `None` if the peer has closed the connection instead.
@@ -118,18 +131,22 @@ impl Connections {
     }
 
     /// Sends a request and reads the answer, all by `deadline`. A kept connection that the server has closed
-    /// meanwhile is replaced by a new one.
+    /// meanwhile is replaced by a new one. Only with `again` is a request sent a second time, where the first may or may
+    /// not have reached the server.
     ///
     /// # Errors
     /// Those of the network; `TimedOut`; `InvalidData` for what is no answer.
-    pub(super) fn exchange(&self, request: &[u8], deadline: Instant) -> io::Result<Answer> {
-        let kept = self.idle.lock().pop();
+    pub(super) fn exchange(&self, request: &[u8], deadline: Instant, again: bool) -> io::Result<Answer> {
+        let mut kept = self.idle.lock().pop();
+        if !again {
+            kept = kept.filter(|stream| stream.is_open());
+        }
         if let Some(mut stream) = kept {
             match stream.ask(request, deadline) {
                 Ok(Some(answer)) => return Ok(self.keep(stream, answer)),
-                // No request here has an effect that a second one would add to.
-                Ok(None) => {}
-                Err(error) if is_closed(&error) => {}
+                Ok(None) if again => {}
+                Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if again && is_closed(&error) => {}
                 Err(error) => {
                     // The others were made to the same peer.
                     self.idle.lock().clear();

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use zeroize::Zeroizing;
 
 /// Largest answer that is read, in bytes. A KMS's answers about one key are far smaller.
-const ANSWER_MAX: usize = 256 * 1024;
+const ANSWER_MAX: usize = 4 << 20;
 
 /// A POST request with its headers, to be sent as it is.
 pub(super) fn post(headers: &[(&str, &str)], body: &[u8]) -> Zeroizing<Vec<u8>> {

@@ -36,6 +36,7 @@ use changes::Changes;
 use client::{Client, PATIENCE};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A KMS service.
@@ -158,12 +159,24 @@ impl Caller {
     /// # Errors
     /// `Unavailable` if there is no answer; otherwise what the service says.
     pub fn call(&self, operation: &str, body: &serde_json::Value) -> Result<serde_json::Value, Error> {
+        let answer = self.ask(operation, body, PATIENCE)?;
+        // An operation without members in its answer has an empty body.
+        if answer.is_empty() { Ok(serde_json::json!({})) } else { parse(&answer) }
+    }
+
+    /// As [`Caller::call`], with as much patience as it takes. Gives the answer's document.
+    ///
+    /// # Errors
+    /// As of [`Caller::call`].
+    pub fn ask(
+        &self,
+        operation: &str,
+        body: &serde_json::Value,
+        patience: Duration,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         // Once: not every one of them may be repeated.
-        let answer = self.0.once(&format!("Kmsfs.{operation}"), body, PATIENCE);
-        match answer.map_err(|refused| refused.error)?.as_slice() {
-            [] => Ok(serde_json::json!({})), // what has no members is sent as nothing
-            answer => parse(answer),
-        }
+        let answer = self.0.once(&format!("Kmsfs.{operation}"), body, patience);
+        answer.map_err(|refused| refused.error)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Records: the rows that describe something. A CMK, a grant, a principal, a batch of shred secrets, the settings, approvals.
+//! Records: the rows that describe something. A CMK, a grant, a principal, a batch of shred secrets, the settings,
+//! approvals, an object of the token.
 //!
 //! A record is JSON, sealed, in the one table `record`. Its kind and id stand in the open beside it.
 
@@ -12,9 +13,11 @@ use crate::kms::key::KeyRecord;
 use crate::kms::principal::{PrincipalId, PrincipalRecord};
 use crate::kms::secrets::{BatchId, BatchRecord};
 use crate::kms::settings::SettingsRecord;
+use crate::kms::token::{Object, ObjectId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::sync::Arc;
 
 /// Names a record: its kind and its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +34,8 @@ pub(in crate::kms) enum RecordKey {
     Batch(BatchId),
     /// What custodians approve, one row at most. Its id is empty.
     Approvals,
+    /// An object of the token.
+    Object(ObjectId),
 }
 
 impl RecordKey {
@@ -43,6 +48,7 @@ impl RecordKey {
             RecordKey::Settings => 5,
             RecordKey::Batch(_) => 6,
             RecordKey::Approvals => 9,
+            RecordKey::Object(_) => 8,
         }
     }
 
@@ -54,6 +60,7 @@ impl RecordKey {
             RecordKey::Principal(id) => id.as_bytes(),
             RecordKey::Settings | RecordKey::Approvals => &[],
             RecordKey::Batch(id) => id.as_bytes(),
+            RecordKey::Object(id) => id.as_bytes(),
         }
     }
 
@@ -66,6 +73,7 @@ impl RecordKey {
             (5, []) => Some(RecordKey::Settings),
             (6, id) => Some(RecordKey::Batch(BatchId::from_bytes(id.try_into().ok()?))),
             (9, []) => Some(RecordKey::Approvals),
+            (8, id) => Some(RecordKey::Object(ObjectId::from_bytes(id.try_into().ok()?))),
             _ => None,
         }
     }
@@ -80,6 +88,7 @@ impl fmt::Display for RecordKey {
             RecordKey::Settings => write!(f, "the settings"),
             RecordKey::Batch(id) => write!(f, "batch {id} of secrets"),
             RecordKey::Approvals => write!(f, "the approvals"),
+            RecordKey::Object(id) => write!(f, "object {id}"),
         }
     }
 }
@@ -123,6 +132,12 @@ impl Record for BatchRecord {
 impl Record for Approvals {
     fn key(&self) -> RecordKey {
         RecordKey::Approvals
+    }
+}
+
+impl Record for Arc<Object> {
+    fn key(&self) -> RecordKey {
+        RecordKey::Object(self.id())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::kms::key::KeyRecord;
 use crate::kms::principal::PrincipalRecord;
 use crate::kms::secrets::BatchRecord;
 use crate::kms::settings::SettingsRecord;
+use crate::kms::token::Object;
 use std::sync::Arc;
 
 /// For how many generations removed records are remembered. Whoever has not looked for longer reads everything
@@ -36,6 +37,8 @@ pub(in crate::kms) enum Item {
     Batch(Arc<Stored<BatchRecord>>),
     /// What custodians approve.
     Approvals(Arc<Stored<Approvals>>),
+    /// An object of the token.
+    Object(Arc<Stored<Arc<Object>>>),
     /// The record is gone.
     Removed(RecordKey),
 }
@@ -50,6 +53,7 @@ impl Item {
             Item::Settings(settings) => settings.record.key(),
             Item::Batch(batch) => batch.record.key(),
             Item::Approvals(approvals) => approvals.record.key(),
+            Item::Object(object) => object.record.key(),
             Item::Removed(key) => *key,
         }
     }
@@ -63,6 +67,7 @@ impl Item {
             Item::Settings(settings) => Some(settings.digest()),
             Item::Batch(batch) => Some(batch.digest()),
             Item::Approvals(approvals) => Some(approvals.digest()),
+            Item::Object(object) => Some(object.digest()),
             Item::Removed(_) => None,
         }
     }
@@ -84,6 +89,8 @@ pub(in crate::kms) enum Write {
     Batch(BatchRecord, Vec<u32>),
     /// What custodians approve.
     Approvals(Approvals),
+    /// An object of the token.
+    Object(Arc<Object>),
     /// The record goes, and what belongs to it. A CMK's never does: it stays behind without material.
     Remove(RecordKey),
 }
@@ -150,6 +157,7 @@ pub(super) fn read(
             RecordKey::Approvals => {
                 Item::Approvals(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?))
             }
+            RecordKey::Object(_) => Item::Object(Arc::new(Stored::open(&vault.seals, key, changed, sealed)?)),
         });
         Ok(())
     };
@@ -195,6 +203,7 @@ pub(super) fn write(
         Write::Grant(record) => Item::Grant(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Principal(record) => Item::Principal(Arc::new(put(vault, transaction, generation, record)?)),
         Write::Settings(record) => Item::Settings(Arc::new(put(vault, transaction, generation, record)?)),
+        Write::Object(record) => Item::Object(Arc::new(put(vault, transaction, generation, record)?)),
         Write::NewBatch(record, new) => {
             secrets::insert(vault, transaction, record.id, &new)?;
             Item::Batch(Arc::new(put(vault, transaction, generation, record)?))

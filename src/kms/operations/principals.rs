@@ -115,6 +115,10 @@ impl Kms {
             for grant in table.grants().all().filter(|grant| is_meant(&grant.grantee)) {
                 draft.remove(RecordKey::Grant(grant.id));
             }
+            // Of the token, too: another principal of that name must not find them.
+            for object in table.objects().of_owners(is_meant) {
+                draft.remove_object(object);
+            }
             draft.remove(RecordKey::Principal(id));
             Ok(())
         })

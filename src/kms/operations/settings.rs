@@ -52,7 +52,7 @@ impl Kms {
             let account = account.unwrap_or(&before).to_owned();
             if account != before && is_named(draft.table) {
                 return Err(Error::Conflict(format!(
-                    "the account stays {before}: users, roles, key policies or grants name it"
+                    "the account stays {before}: users, roles, key policies, grants or objects of the token name it"
                 )));
             }
             let region = region.map_or(own, str::to_owned);
@@ -75,6 +75,8 @@ fn is_named(table: &Table) -> bool {
     table.principals().all().next().is_some()
         || table.grants().all().next().is_some()
         || table.entries_after(None).any(|entry| entry.record.policy.is_some())
+        // The root user has an ARN without being a record.
+        || table.objects().owners().any(|owner| owner.starts_with("arn:"))
 }
 
 fn check_account(account: &str) -> Result<()> {

@@ -13,7 +13,9 @@ use crate::kms::material::{MaterialId, MaterialInfo, RotationType};
 use crate::kms::principal::PrincipalRecord;
 use crate::kms::secrets::BatchRecord;
 use crate::kms::settings::SettingsRecord;
+use crate::kms::token::{Object, ObjectId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// See the module. What is put or removed does not show in `table`, which stays as it was before the change.
 pub(in crate::kms) struct Draft<'a> {
@@ -103,6 +105,16 @@ impl<'a> Draft<'a> {
         let key = RecordKey::Batch(record.id);
         let over = record.is_dead() || record.keys.is_empty();
         self.staged.insert(key, if over { Write::Remove(key) } else { Write::Batch(record, destroyed) });
+    }
+
+    /// Has an object of the token written.
+    pub(in crate::kms) fn put_object(&mut self, object: Arc<Object>) {
+        self.staged.insert(RecordKey::Object(object.id()), Write::Object(object));
+    }
+
+    /// Has an object of the token removed.
+    pub(in crate::kms) fn remove_object(&mut self, id: ObjectId) {
+        self.remove(RecordKey::Object(id));
     }
 
     /// Has the settings written.

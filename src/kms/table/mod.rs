@@ -5,6 +5,7 @@
 mod batches;
 mod draft;
 mod grants;
+mod objects;
 mod principals;
 
 pub(super) use draft::Draft;
@@ -22,6 +23,7 @@ use super::policy::Written;
 use super::settings::SettingsRecord;
 use batches::Batches;
 use grants::Grants;
+use objects::Objects;
 use principals::Principals;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -37,6 +39,7 @@ pub(super) struct Table {
     grants: Grants,
     principals: Principals,
     batches: Batches,
+    objects: Objects,
     settings: Option<Arc<Stored<SettingsRecord>>>,
     approvals: Option<Arc<Stored<Approvals>>>,
     default_policies: DefaultPolicies,
@@ -54,6 +57,7 @@ impl Table {
             grants: Grants::default(),
             principals: Principals::default(),
             batches: Batches::default(),
+            objects: Objects::default(),
             settings: None,
             approvals: None,
             default_policies: DefaultPolicies::new(DEFAULT_ACCOUNT),
@@ -152,6 +156,11 @@ impl Table {
         &self.batches
     }
 
+    /// All objects of the token.
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// The account that owns everything.
     pub(super) fn account(&self) -> &str {
         self.settings().map_or(DEFAULT_ACCOUNT, |settings| &settings.account)
@@ -195,11 +204,13 @@ impl Table {
                 Item::Settings(settings) => self.put_settings(Some(settings)),
                 Item::Batch(batch) => self.batches.put(batch),
                 Item::Approvals(approvals) => self.approvals = Some(approvals),
+                Item::Object(object) => self.objects.put(object),
                 Item::Removed(RecordKey::Grant(id)) => self.grants.remove(id),
                 Item::Removed(RecordKey::Principal(id)) => self.principals.remove(id),
                 Item::Removed(RecordKey::Settings) => self.put_settings(None),
                 Item::Removed(RecordKey::Batch(id)) => self.batches.remove(id),
                 Item::Removed(RecordKey::Approvals) => self.approvals = None,
+                Item::Removed(RecordKey::Object(id)) => self.objects.remove(id),
                 Item::Removed(RecordKey::Cmk(id)) => {
                     self.entries.remove(&id);
                 }
@@ -238,6 +249,7 @@ impl Table {
             RecordKey::Settings => self.settings.as_ref().map(|stored| stored.digest()),
             RecordKey::Batch(id) => self.batches.stored(id).map(|stored| stored.digest()),
             RecordKey::Approvals => self.approvals.as_ref().map(|stored| stored.digest()),
+            RecordKey::Object(id) => self.objects.stored(id).map(|stored| stored.digest()),
         }
     }
 }

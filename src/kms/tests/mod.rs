@@ -24,7 +24,7 @@ mod records;
 mod rekey;
 mod rsa_encryption;
 mod scale;
-mod scratch;
+pub(super) mod scratch;
 mod secrets;
 mod settings;
 mod signing;
@@ -47,7 +47,7 @@ const OPERATOR: &Call<'static> = &Call::operator();
 const FILESYSTEM: &Call<'static> = &Call::filesystem();
 const SYMMETRIC: EncryptionAlgorithm = EncryptionAlgorithm::SymmetricDefault;
 
-fn cheap() -> Argon2Params {
+pub(super) fn cheap() -> Argon2Params {
     Argon2Params { m_kib: 8, t: 1, p: 1 }
 }
 
@@ -81,7 +81,7 @@ fn name<T>(result: Result<T>) -> &'static str {
 
 /// Waits until `done`, for at most the second that is promised, in turns of five milliseconds: a machine that is too busy
 /// to give this thread its turn gives the others theirs no sooner.
-fn within_a_second(what: &str, done: impl Fn() -> bool) {
+pub(super) fn within_a_second(what: &str, done: impl Fn() -> bool) {
     for _ in 0..200 {
         if done() {
             return;
@@ -92,14 +92,14 @@ fn within_a_second(what: &str, done: impl Fn() -> bool) {
 }
 
 /// A new user or role.
-fn principal(kms: &Kms, text: &str) -> PrincipalName {
+pub(super) fn principal(kms: &Kms, text: &str) -> PrincipalName {
     let name: PrincipalName = text.parse().unwrap();
     kms.create_principal(OPERATOR, &name).unwrap();
     name
 }
 
 /// A call of a user, or of a session of a role.
-fn call_of(kms: &Kms, name: &PrincipalName) -> Call<'static> {
+pub(super) fn call_of(kms: &Kms, name: &PrincipalName) -> Call<'static> {
     let issued = kms.issue_session(OPERATOR, name, "session", 900).unwrap();
     let found = kms.lookup_access_key(&issued.access_key, Some(&issued.token)).unwrap();
     Call::of(&found.principal)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const SERVER: &str = "KMSFS_TEST_POSTGRES";
 
 /// A clock that stands still until told otherwise.
-pub(super) struct ManualClock(Mutex<OffsetDateTime>);
+pub(in crate::kms) struct ManualClock(Mutex<OffsetDateTime>);
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
@@ -21,25 +21,25 @@ impl Clock for ManualClock {
 }
 
 /// A place for a keystore, a directory for what else a test needs, and the clock its KMSs go by.
-pub(super) struct Scratch {
-    pub(super) directory: TempDir,
+pub(in crate::kms) struct Scratch {
+    pub(in crate::kms) directory: TempDir,
     clock: Arc<ManualClock>,
     database: Option<Database>,
 }
 
 impl Scratch {
     /// Whatever this run of the tests is for.
-    pub(super) fn new() -> Scratch {
+    pub(in crate::kms) fn new() -> Scratch {
         Scratch::in_place(std::env::var_os(SERVER).map(|server| Database::create(server.into(), false)))
     }
 
     /// A file, for what only files can do.
-    pub(super) fn file() -> Scratch {
+    pub(in crate::kms) fn file() -> Scratch {
         Scratch::in_place(None)
     }
 
     /// A database of the server in `directory`, which goes with its server.
-    pub(super) fn postgres(directory: PathBuf) -> Scratch {
+    pub(in crate::kms) fn postgres(directory: PathBuf) -> Scratch {
         Scratch::in_place(Some(Database::create(directory, true)))
     }
 
@@ -49,7 +49,7 @@ impl Scratch {
     }
 
     /// Where the keystore is.
-    pub(super) fn location(&self) -> Location {
+    pub(in crate::kms) fn location(&self) -> Location {
         match &self.database {
             None => self.path().into(),
             Some(database) => Location::parse(database.url()).unwrap(),
@@ -57,42 +57,42 @@ impl Scratch {
     }
 
     /// The keystore's file, if it is one.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::kms) fn path(&self) -> PathBuf {
         self.directory.path().join("keystore.db")
     }
 
     /// A new keystore that [`passphrase`] opens, opened.
-    pub(super) fn create(&self) -> Kms {
+    pub(in crate::kms) fn create(&self) -> Kms {
         Kms::create(self.location(), &passphrase("right"), "first", self.options()).unwrap()
     }
 
-    pub(super) fn open(&self) -> Kms {
+    pub(in crate::kms) fn open(&self) -> Kms {
         self.try_open().unwrap()
     }
 
-    pub(super) fn try_open(&self) -> keystore::Result<Kms> {
+    pub(in crate::kms) fn try_open(&self) -> keystore::Result<Kms> {
         Kms::open(self.location(), &passphrase("right"), self.options())
     }
 
     /// A KMS that does not look for changes by itself.
-    pub(super) fn sleepy(&self) -> Options {
+    pub(in crate::kms) fn sleepy(&self) -> Options {
         Options { poll: Duration::from_secs(60), ..self.options() }
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(in crate::kms) fn options(&self) -> Options {
         Options { clock: self.clock.clone(), passphrase_cost: Some(cheap()), poll: Duration::from_millis(20) }
     }
 
-    pub(super) fn pass(&self, days: i64) {
+    pub(in crate::kms) fn pass(&self, days: i64) {
         self.wait(::time::Duration::days(days));
     }
 
-    pub(super) fn wait(&self, span: ::time::Duration) {
+    pub(in crate::kms) fn wait(&self, span: ::time::Duration) {
         *self.clock.0.lock() += span;
     }
 
     /// All that there is of the keystore, by name: files, or the rows of tables.
-    pub(super) fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(in crate::kms) fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         match &self.database {
             None => {
                 let entries = std::fs::read_dir(self.directory.path()).unwrap();
@@ -104,7 +104,7 @@ impl Scratch {
     }
 
     /// Runs SQL behind the KMS's back.
-    pub(super) fn sql(&self, sql: &str) {
+    pub(in crate::kms) fn sql(&self, sql: &str) {
         match &self.database {
             None => rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap(),
             Some(database) => database.sql(sql),
@@ -112,7 +112,7 @@ impl Scratch {
     }
 
     /// The bytes that a statement gives, one column a row.
-    pub(super) fn bytes(&self, sql: &str) -> Vec<Vec<u8>> {
+    pub(in crate::kms) fn bytes(&self, sql: &str) -> Vec<Vec<u8>> {
         match &self.database {
             None => {
                 let connection = rusqlite::Connection::open(self.path()).unwrap();
@@ -129,7 +129,7 @@ impl Scratch {
 }
 
 /// When a scratch keystore's clock starts: noon on New Year's Day 2026.
-pub(super) fn start() -> OffsetDateTime {
+pub(in crate::kms) fn start() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_767_268_800).unwrap()
 }
 

@@ -14,3 +14,4 @@ pub(in crate::api) mod rotation;
 pub(in crate::api) mod secrets;
 pub(in crate::api) mod signing;
 pub(in crate::api) mod tags;
+pub(in crate::api) mod token;

@@ -138,7 +138,7 @@ impl Database for Postgres {
     /// Lets the server reuse the space of destroyed material at once. It does not overwrite it: what remains in free
     /// space, in the server's log and its archives is as long-lived as those.
     fn scrub(&self) -> Result<()> {
-        self.call(|session| session.batch("VACUUM material, secret"))
+        self.call(|session| session.batch("VACUUM material, record, secret"))
     }
 
     /// Overwrites nothing, as [`Database::scrub`].
