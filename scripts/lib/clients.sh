@@ -9,6 +9,7 @@ SUITES="
 aws-encryption-sdk 3.3.1 4880f5d8fd79eff2f952318e3edcf44c874e114d3e8c9ca63c2423852c32b35f
 aws-encryption-sdk-cli 4.3.0 15f2e047b828719d1c2d5edbc6abca348f85b3b9101745e1477cdfead1d7c0e1
 moto 5.2.5 391857257d5dac144334013c2c10e599def5f0562f553e979160140bd7bd9cf6
+python-pkcs11 0.10.1 e0d7ccede3b3145a678d7c8c59b3c64dcebeb77c9146ad3394a4b1309c4ab2a2
 "
 
 # need_clients: installs them unless they are there. Fails with 77 if PyPI cannot be reached.
@@ -40,11 +41,17 @@ install_suites() {
     while read -r name version sum; do
         [ -n "$name" ] || continue
         archive=$CLIENTS/suites/${name//-/_}-$version.tar.gz
-        pip_quietly download --no-deps --no-build-isolation --no-binary "$name" --dest "$CLIENTS/suites" "$name==$version"
+        # pip looks at what a package says of itself, for which some need more than is installed.
+        download_source "$name==$version" --no-build-isolation 2>/dev/null || download_source "$name==$version"
         sha256sum --check --quiet <<<"$sum  $archive"
         tar -xzf "$archive" -C "$CLIENTS/suites"
         rm "$archive"
     done <<<"$SUITES"
+}
+
+# download_source PACKAGE [OPTION]
+download_source() {
+    pip_quietly download --no-deps --no-binary "${1%%==*}" --dest "$CLIENTS/suites" "${@:2}" "$1"
 }
 
 pip_quietly() { "$CLIENTS/python/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
