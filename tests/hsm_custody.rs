@@ -199,6 +199,38 @@ fn a_backup_is_made_sealed_or_in_use_and_an_older_one_does_not_come_back_unnotic
     assert_eq!(key_state(&hsm, &key), "Disabled");
 }
 
+/// What the first custodian was shown must be what the last one opens.
+#[test]
+fn a_keystore_that_is_swapped_for_an_older_copy_while_shares_wait_is_not_opened_with_them() {
+    let volume = Volume::bare();
+    let mut hsm = Hsm::start(&volume, "2/3");
+    let (old, new) = (volume.scratch("old"), volume.scratch("new"));
+    backup(&volume, &old);
+    unlock_all(&volume, &hsm);
+    make_keys(&hsm, 2);
+    ok(&mut hsm.command(&volume, "lock"));
+    backup(&volume, &new);
+    hsm.restart(&volume);
+    assert_eq!(json(&hsm.unlock(&volume, 1))["State"], "Unsealing");
+    let swap = |from: &Path| {
+        for side in ["-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{side}", volume.keystore().display()));
+        }
+        fs::copy(from, volume.scratch("next")).unwrap();
+        fs::rename(volume.scratch("next"), volume.keystore()).unwrap();
+    };
+    swap(&old);
+    let said = json(&hsm.unlock(&volume, 2));
+    assert_eq!(
+        (&said["State"], &said["Submitted"]),
+        (&"Unsealing".into(), &json!(["2"])),
+        "share 1 is forgotten"
+    );
+    swap(&new);
+    assert_eq!(json(&hsm.unlock(&volume, 3))["State"], "Operational", "to a later one they may go on");
+    assert_eq!(call(&hsm, "ListKeys", json!({}))["Keys"].as_array().unwrap().len(), 2);
+}
+
 fn refusal(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "it was done");

@@ -113,8 +113,15 @@ impl Hsm {
 enum State {
     Sealed(Unsealing),
     /// A service is being made: it reads all of the keystore, which takes a moment.
-    Opening,
+    Opening(Arc<()>),
     Open(Open),
+}
+
+impl State {
+    /// Whether that attempt to open it goes on: a lock ends it.
+    fn is_opening(&self, attempt: &Arc<()>) -> bool {
+        matches!(self, State::Opening(opening) if Arc::ptr_eq(opening, attempt))
+    }
 }
 
 struct Open {
@@ -171,7 +178,7 @@ impl Gate {
     fn service(&self) -> Option<(Arc<Service>, Ending)> {
         match &*self.state.lock() {
             State::Open(open) => Some((Arc::clone(&open.service), open.ending.clone())),
-            State::Sealed(_) | State::Opening => None,
+            State::Sealed(_) | State::Opening(_) => None,
         }
     }
 
@@ -246,15 +253,26 @@ impl Gate {
         self.status(hsm).await
     }
 
-    /// Reads the public part of the keystore again, which may take a moment; not while shares wait that were verified
-    /// against what is known of it.
+    /// Reads the public part of the keystore again, which may take a moment. Shares that wait were verified against what was
+    /// there before: if that is something else now, they are forgotten.
     async fn look_again(self: &Arc<Self>) -> Result<()> {
-        if matches!(&*self.state.lock(), State::Sealed(unsealing) if !unsealing.custodians().is_empty()) {
-            return Ok(());
-        }
         let gate = Arc::clone(self);
-        let look = tokio::task::spawn_blocking(move || gate.hsm.as_ref().map(Hsm::look_again));
-        look.await.map(drop).map_err(|_| sealed_error())
+        let look = tokio::task::spawn_blocking(move || {
+            let Some(hsm) = &gate.hsm else { return };
+            let before = hsm.sealed();
+            hsm.look_again();
+            let mut state = gate.state.lock();
+            if let State::Sealed(unsealing) = &mut *state
+                && !unsealing.custodians().is_empty()
+                && !hsm.sealed().succeeds(&before)
+            {
+                log::warn!(
+                    "the keystore is another one, or an older copy: the shares that waited are forgotten"
+                );
+                *unsealing = Unsealing::default();
+            }
+        });
+        look.await.map_err(|_| sealed_error())
     }
 
     async fn status(self: &Arc<Self>, hsm: &Hsm) -> Result<Zeroizing<Vec<u8>>> {
@@ -273,7 +291,7 @@ impl Gate {
                 };
                 (name, custodians, unsealing.left(now))
             }
-            State::Opening => ("Unsealing", Vec::new(), None),
+            State::Opening(_) => ("Unsealing", Vec::new(), None),
             State::Open(_) => ("Operational", Vec::new(), None),
         };
         drop(state);
@@ -306,6 +324,7 @@ impl Gate {
             return Err(self.closed());
         }
         let sealed = hsm.sealed();
+        let opening = Arc::new(());
         let secret = {
             let mut state = self.state.lock();
             let State::Sealed(unsealing) = &mut *state else { return Ok(()) };
@@ -316,27 +335,39 @@ impl Gate {
                     return Ok(());
                 }
                 Taken::Complete(secret) => {
-                    *state = State::Opening;
+                    *state = State::Opening(Arc::clone(&opening));
                     secret
                 }
             }
         };
         log::info!("custodian {custodian} gave the last share needed");
         let gate = Arc::clone(self);
-        let opened = tokio::task::spawn_blocking(move || gate.enter(&secret)).await;
+        let attempt = Arc::clone(&opening);
+        let opened = tokio::task::spawn_blocking(move || gate.enter(&secret, &attempt)).await;
         opened.unwrap_or_else(|_| Err("it came to no end".to_owned())).map_err(|why| {
             // Whatever it was, the custodians can try again.
-            *self.state.lock() = State::Sealed(Unsealing::default());
+            let mut state = self.state.lock();
+            if state.is_opening(&opening) {
+                *state = State::Sealed(Unsealing::default());
+            }
+            drop(state);
             log::error!("the HSM could not be opened: {why}");
             Error::new("KeyUnavailableException", format!("The HSM could not be opened: {why}"))
         })
     }
 
-    fn enter(&self, secret: &Secret) -> std::result::Result<(), String> {
+    fn enter(&self, secret: &Secret, opening: &Arc<()>) -> std::result::Result<(), String> {
         let hsm = self.hsm.as_ref().expect("only an HSM is opened");
         let sealed = hsm.sealed();
         let service = (hsm.unlocked)(&sealed, secret)?;
-        *self.state.lock() = State::Open(Open::new(service));
+        let mut state = self.state.lock();
+        if !state.is_opening(opening) {
+            drop(state);
+            service.close();
+            return Err("it was locked meanwhile".to_owned());
+        }
+        *state = State::Open(Open::new(service));
+        drop(state);
         self.changed.notify_waiters();
         log::warn!("the HSM {sealed} is operational");
         Ok(())

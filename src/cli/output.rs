@@ -105,8 +105,11 @@ pub fn fields(rows: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `text` with control characters escaped: names and descriptions come from others and must not steer
-/// the terminal or break a line.
+/// `text` with control characters escaped, and those that reorder or hide what is beside them: names and descriptions come
+/// from others and must not steer the terminal, break a line, or read otherwise than they are.
 pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let misleads = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let written =
+        |c: char| if c.is_control() || misleads(c) { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(written).collect()
 }

@@ -167,7 +167,19 @@ impl Sealed {
     /// # Errors
     /// Those of the shares and of the keystore.
     pub fn open(&self, secret: &Secret, options: kms::Options) -> Result<Kms, Error> {
-        Ok(Kms::open(self.location.clone(), &self.unlock(secret), options)?)
+        let kms = Kms::open(self.location.clone(), &self.unlock(secret), options)?;
+        // What custodians were shown is not vouched for before this. An older copy may have come in its place since.
+        if kms.changes() < self.counter.generation() {
+            let found = Sealed::find(&self.location)?.counter;
+            return Err(backup::Refused::Unexpected { expected: self.counter, found }.into());
+        }
+        Ok(kms)
+    }
+
+    /// Whether it is the same keystore, shared out in the same way, and no older copy of it than `before`.
+    pub fn succeeds(&self, before: &Sealed) -> bool {
+        (self.keystore, self.set, &self.quorum) == (before.keystore, before.set, &before.quorum)
+            && self.counter.generation() >= before.counter.generation()
     }
 
     /// Tries combinations of custodians: each must give the secret that opens the keystore.

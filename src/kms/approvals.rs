@@ -171,12 +171,14 @@ impl Approvals {
     }
 
     /// How many custodians must approve, besides the one who asks for it. What could be a way around a requirement takes
-    /// as many: an import, which can set the date when material is destroyed, and changes of who approves and what.
+    /// as many: an import, which can set the date when material is destroyed; the deletion of a key, which destroys shred
+    /// secrets with it; and changes of who approves and what.
     pub fn required(&self, guarded: Guarded) -> u8 {
         let set = |guarded| self.required.get(&guarded).copied().unwrap_or(0);
         match guarded {
             Guarded::Custodians | Guarded::Policy => self.strictest(),
-            Guarded::ImportKey => set(Guarded::ImportKey).max(set(Guarded::DeleteKey)),
+            Guarded::ImportKey => set(Guarded::ImportKey).max(self.required(Guarded::DeleteKey)),
+            Guarded::DeleteKey => set(Guarded::DeleteKey).max(set(Guarded::Shred)),
             _ => set(guarded),
         }
     }
@@ -333,6 +335,13 @@ mod tests {
         assert_eq!(approvals.required(Guarded::Policy), 0);
         approvals.require([(Guarded::DeleteKey, 2), (Guarded::ImportKey, 1), (Guarded::Policy, 1)].into());
         assert_eq!(Guarded::ALL.map(|guarded| approvals.required(guarded)), [2, 2, 0, 0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn a_key_takes_as_many_approvals_as_the_secrets_that_go_with_it() {
+        let mut approvals = Approvals::default();
+        approvals.require([(Guarded::Shred, 2)].into());
+        assert_eq!(Guarded::ALL.map(|guarded| approvals.required(guarded)), [2, 2, 0, 2, 0, 2, 2]);
     }
 
     #[test]

@@ -256,6 +256,11 @@ impl Kms {
         self.core.generation()
     }
 
+    /// How many changes the keystore went through, of any kind. Its manifest vouches for it.
+    pub fn changes(&self) -> u64 {
+        self.core.recent().manifest().generation
+    }
+
     /// A number that grows whenever the keystore becomes unreadable, is replaced or does not answer. From then
     /// until it is back, no key is used, and nobody learns of changes: what was got from a key before, and is
     /// kept, must not serve any longer. Cheap.

@@ -51,7 +51,8 @@ fn calls_that_it_does_not_need_are_refused() {
     let number = |value: i32| value as u64;
     let (stream, child) = (number(libc::SOCK_STREAM), number(libc::SIGCHLD));
     let parent = u64::from(std::process::id());
-    let calls: [(&str, c_long, [u64; 6]); 11] = [
+    let (set_uid, create) = (0o4755, number(libc::O_CREAT | libc::O_WRONLY));
+    let calls: [(&str, c_long, [u64; 6]); 17] = [
         ("a connection", libc::SYS_socket, [number(libc::AF_INET), stream, 0, 0, 0, 0]),
         ("a raw socket", libc::SYS_socket, [number(libc::AF_NETLINK), number(libc::SOCK_RAW), 0, 0, 0, 0]),
         ("connect", libc::SYS_connect, [0; 6]),
@@ -62,6 +63,20 @@ fn calls_that_it_does_not_need_are_refused() {
         ("a signal to a thread of another", libc::SYS_tgkill, [parent, parent, 0, 0, 0, 0]),
         ("to be looked at", libc::SYS_prctl, [number(libc::PR_SET_DUMPABLE), 1, 0, 0, 0, 0]),
         ("typing for somebody", libc::SYS_ioctl, [0, libc::TIOCSTI, 0, 0, 0, 0]),
+        ("a program that runs as it", libc::SYS_fchmod, [0, set_uid, 0, 0, 0, 0]),
+        ("a file of such a program", libc::SYS_openat, [0, 0, create, set_uid, 0, 0]),
+        ("a connection by sending", libc::SYS_sendto, [0, 0, 0, number(libc::MSG_FASTOPEN), 0, 0]),
+        (
+            "a pair of datagram sockets",
+            libc::SYS_socketpair,
+            [number(libc::AF_UNIX), number(libc::SOCK_DGRAM), 0, 0, 0, 0],
+        ),
+        (
+            "a socket of sequenced packets",
+            libc::SYS_socket,
+            [number(libc::AF_UNIX), number(libc::SOCK_SEQPACKET), 0, 0, 0, 0],
+        ),
+        ("the kernel's signals for another", libc::SYS_fcntl, [0, number(libc::F_SETOWN), parent, 0, 0, 0]),
         ("another filter", libc::SYS_seccomp, [0; 6]),
     ];
     for (what, number, arguments) in calls {

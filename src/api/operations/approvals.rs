@@ -6,6 +6,7 @@ use crate::api::error::{Error, Result};
 use crate::api::wire::{Input, Object, Output};
 use crate::hsm::approval::Signed;
 use crate::kms::{Call, Evidence, Guarded};
+use std::collections::BTreeMap;
 
 pub(super) fn describe(request: &Request<'_>, _: &Input<'_>, output: &mut Object<'_>) -> Result<()> {
     let approvals = request.kms.approvals()?;
@@ -38,7 +39,11 @@ pub(super) fn set_policy(request: &Request<'_>, input: &Input<'_>, _: &mut Objec
         let approvals = u8::try_from(small(one.required_integer("Approvals")));
         (guarded, approvals.expect("the model bounds it"))
     };
-    let required = input.structures("Requirements").map(requirement).collect();
+    let given: Vec<_> = input.structures("Requirements").map(requirement).collect();
+    let required: BTreeMap<_, _> = given.iter().copied().collect();
+    if required.len() < given.len() {
+        return Err(Error::new("ValidationException", "An operation has one requirement."));
+    }
     Ok(request.kms.require_approvals(request.call, required)?)
 }
 

@@ -19,6 +19,7 @@ use crate::{
     },
     crypto::{SecretBytes, asymmetric},
     hsm::approval::{Approval, Request, Signer, arguments::Arguments, public_key, words},
+    kms::APPROVAL_VALID,
 };
 
 /// Makes and keeps keys of custodians.
@@ -113,6 +114,9 @@ impl HoursArgs {
     }
 }
 
+/// How far the clocks of two machines may differ.
+const CLOCKS: time::Duration = time::Duration::minutes(10);
+
 /// `kmsfs hsm approve`.
 pub(super) fn approve(args: &ApproveArgs, json: bool) -> Result<(), Failure> {
     access::prepare()?;
@@ -124,6 +128,13 @@ pub(super) fn approve(args: &ApproveArgs, json: bool) -> Result<(), Failure> {
     }
     if request.expires <= OffsetDateTime::now_utc() {
         return Err(refused(&format!("the request expired on {}", date(request.expires))));
+    }
+    if request.expires > OffsetDateTime::now_utc() + APPROVAL_VALID + CLOCKS {
+        let days = APPROVAL_VALID.whole_days();
+        return Err(refused(&format!(
+            "the request is good until {}: later than {days} days",
+            date(request.expires)
+        )));
     }
     let signer = read_signer(&args.key)?;
     if request.requester == *signer.public() {

@@ -13,14 +13,14 @@ use std::{
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, path_beneath_rules,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use super::syscalls;
 use crate::kms::keystore::Location;
 
 /// What is known of Landlock here. Older kernels enforce what they know of it.
-const KNOWN: ABI = ABI::V5;
+const KNOWN: ABI = ABI::V6;
 
 /// Read by libraries: SQLite's random numbers, and how many processors the control group grants.
 const LIBRARIES_READ: &[&str] = &["/dev/urandom", "/proc/self/cgroup", "/sys/fs/cgroup"];
@@ -72,6 +72,7 @@ impl Places<'_> {
         let ruleset = Ruleset::default()
             .handle_access(AccessFs::from_all(KNOWN))?
             .handle_access(AccessNet::from_all(KNOWN))?
+            .scope(Scope::Signal)?
             .create()?
             .add_rules(path_beneath_rules(self.written(), writing()))?
             .add_rules(path_beneath_rules(self.read(), reading()))?

@@ -63,9 +63,7 @@ const FILES: &[c_long] = &[
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_fallocate,
-    libc::SYS_fchmod,
     libc::SYS_fchown,
-    libc::SYS_fcntl,
     libc::SYS_fdatasync,
     libc::SYS_flock,
     libc::SYS_fstat,
@@ -76,7 +74,6 @@ const FILES: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_mkdirat,
     libc::SYS_newfstatat,
-    libc::SYS_openat,
     libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_read,
@@ -100,11 +97,8 @@ const CONNECTIONS: &[c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    libc::SYS_socketpair,
 ];
 
 /// Older forms of the above that the C library still uses.
@@ -114,7 +108,6 @@ const OLDER: &[c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_lstat,
     libc::SYS_mkdir,
-    libc::SYS_open,
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_stat,
@@ -124,7 +117,21 @@ const OLDER: &[c_long] = &[
 const OLDER: &[c_long] = &[];
 
 /// What a keystore on a server takes besides.
-const REMOTE: &[c_long] = &[libc::SYS_connect, libc::SYS_sendmmsg];
+const REMOTE: &[c_long] = &[libc::SYS_connect];
+
+/// Calls that say which mode a file has, and in which argument.
+#[cfg(target_arch = "x86_64")]
+const MODES: &[(c_long, u8)] = &[(libc::SYS_fchmod, 1), (libc::SYS_openat, 3), (libc::SYS_open, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const MODES: &[(c_long, u8)] = &[(libc::SYS_fchmod, 1), (libc::SYS_openat, 3)];
+/// The bits S_ISUID and S_ISGID.
+const SET_IDS: u64 = 0o6000;
+/// The part of a socket's type that is not flags (SOCK_TYPE_MASK of Linux).
+const SOCKET_KIND: u64 = 0xf;
+/// Commands of fcntl(2) that choose who is signalled (Linux, fcntl.h).
+const F_SETOWN: u64 = 8;
+const F_SETSIG: u64 = 10;
+const F_SETOWN_EX: u64 = 15;
 
 /// Terminals' modes, for a passphrase; and what libraries do with sockets.
 const IOCTLS: &[u32] = &[
@@ -221,14 +228,63 @@ fn needed(remote: bool) -> Result<Rules, BackendError> {
     let (int, pointer) = (&Width::Dword, &Width::Qword);
     rules.insert(libc::SYS_ioctl, one_of(1, int, IOCTLS.iter().copied().map(u64::from))?);
     rules.insert(libc::SYS_prctl, one_of(0, int, PRCTLS.iter().map(|option| number(*option)))?);
-    let network = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    let families = if remote { &network[..] } else { &network[..1] };
-    rules.insert(libc::SYS_socket, one_of(0, int, families.iter().map(|family| number(*family)))?);
+    rules.append(&mut files()?);
+    rules.append(&mut sockets(remote)?);
     // Limits may be read.
     rules.insert(libc::SYS_prlimit64, one_of(2, pointer, [0])?);
     // An abort, and nothing to other processes.
     rules.insert(libc::SYS_tgkill, one_of(0, int, [u64::from(std::process::id())])?);
     Ok(rules)
+}
+
+/// Files without set-user-ID and set-group-ID: they would run with this process's rights for whoever starts them. And nothing
+/// that has the kernel signal other processes.
+fn files() -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    for (call, mode) in MODES {
+        rules.insert(*call, vec![SeccompRule::new(vec![without(*mode, SET_IDS)?])?]);
+    }
+    let signals = [F_SETOWN, F_SETSIG, F_SETOWN_EX];
+    let other = |command| SeccompCondition::new(1, Width::Dword, Is::Ne, command);
+    let none = signals.into_iter().map(other).collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_fcntl, vec![SeccompRule::new(none)?]);
+    Ok(rules)
+}
+
+/// Sockets of streams, and of datagrams for name servers and the service manager; none that connects by sending.
+fn sockets(remote: bool) -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    let network = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    let families = if remote { &network[..] } else { &network[..1] };
+    let kinds = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
+    let protocols = [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
+    let mut allowed = Vec::new();
+    for family in families {
+        for kind in kinds {
+            for protocol in protocols {
+                allowed.push(SeccompRule::new(vec![
+                    SeccompCondition::new(0, Width::Dword, Is::Eq, number(*family))?,
+                    SeccompCondition::new(1, Width::Dword, Is::MaskedEq(SOCKET_KIND), number(kind))?,
+                    SeccompCondition::new(2, Width::Dword, Is::Eq, number(protocol))?,
+                ])?);
+            }
+        }
+    }
+    rules.insert(libc::SYS_socket, allowed);
+    let stream =
+        SeccompCondition::new(1, Width::Dword, Is::MaskedEq(SOCKET_KIND), number(libc::SOCK_STREAM))?;
+    rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(vec![stream])?]);
+    let fast_open = number(libc::MSG_FASTOPEN);
+    let sending = [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)];
+    for (call, flags) in &sending[..if remote { 3 } else { 2 }] {
+        rules.insert(*call, vec![SeccompRule::new(vec![without(*flags, fast_open)?])?]);
+    }
+    Ok(rules)
+}
+
+/// None of these bits is set in an argument.
+fn without(argument: u8, bits: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, Width::Dword, Is::MaskedEq(bits), 0)
 }
 
 /// clone(2) of a thread, in the namespaces of the others.

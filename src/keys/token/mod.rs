@@ -103,7 +103,15 @@ impl KeyProvider for TokenProvider {
     fn wrap(&self, cmk: &str, key: &Key, context: &Context<'_>) -> Result<WrappedKey, Error> {
         let copy = Key::fill_with(|out| out.copy_from_slice(key.expose()));
         let (name, context) = (cmk.to_owned(), canonical(context)?);
-        let blob = self.call(move |token| token.key(&name)?.wrap(&copy, &context))?;
+        let blob = self.call(move |token| {
+            let key = token.key(&name)?;
+            let blob = key.wrap(&copy, &context)?;
+            // Files are written under the data key from now on: one bad answer would lose them all.
+            match key.unwrap(&blob, &context)? == copy {
+                true => Ok(blob),
+                false => Err(Trouble::unsuitable("the token's key does not unwrap what it has wrapped")),
+            }
+        })?;
         Ok(WrappedKey { key_id: key_id(cmk), material: 0, blob })
     }
 

@@ -113,10 +113,31 @@ impl Wrapper<'_> {
         if self.open(&blob, b"kmsfs proof")? != data_key {
             return Err(Trouble::unsuitable("the token's key does not unwrap what it has wrapped"));
         }
-        match self.open(&blob, b"kmsfs other") {
-            Ok(_) => Err(Trouble::unsuitable("the token's AES-GCM does not authenticate additional data")),
-            Err(_) => Ok(()),
+        let unsound = match self.open(&blob, b"kmsfs other") {
+            Ok(_) => Some("the token's AES-GCM does not authenticate additional data"),
+            Err(_) if self.method == Method::Gcm => self.unsound_nonce(&blob)?,
+            Err(_) => None,
+        };
+        if let Some(what) = unsound {
+            return Err(Trouble::unsuitable(what));
         }
+        // It was not that the token was away just then.
+        match self.open(&blob, b"kmsfs proof")? == data_key {
+            true => Ok(()),
+            false => Err(Trouble::unsuitable("the token's key does not unwrap what it has wrapped")),
+        }
+    }
+
+    /// What is wrong with the nonces of the token that made `blob`: one that uses another than it is given may use one twice.
+    fn unsound_nonce(&self, blob: &[u8]) -> std::result::Result<Option<&'static str>, Trouble> {
+        let second = self.wrap(&Key::random(), b"kmsfs proof")?;
+        if blob[1..=NONCE_LEN] == second[1..=NONCE_LEN] {
+            return Ok(Some("the token's AES-GCM uses a nonce twice"));
+        }
+        let mut altered = blob.to_vec();
+        altered[1] ^= 1;
+        let ignored = self.open(&altered, b"kmsfs proof").is_ok();
+        Ok(ignored.then_some("the token's AES-GCM does not use the nonce that it is given"))
     }
 
     fn encrypt(&self, data_key: &Key, context: &[u8]) -> Result<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! looks is told what happened here: it has no slot, and a manifest that is nothing's.
 
 use super::database::{Access, Transaction, Value};
-use super::{Error, Location, Result, connect};
+use super::{Error, Location, Result, connect, schema};
 
 /// The manifest of a keystore that was zeroized.
 const NOTHING: [u8; 32] = [0; 32];
@@ -39,6 +39,8 @@ pub(in crate::kms) fn finish(location: &Location) -> Result<bool> {
     if !is_zeroized(&transaction)? {
         return Err(Error::Replaced(location.clone()));
     }
+    // An old one may lack a table.
+    schema::migrate(&*database, &transaction)?;
     for sql in ["DELETE FROM material", "DELETE FROM secret", "DELETE FROM record", "DELETE FROM removed"] {
         transaction.execute(sql, &[])?;
     }

@@ -16,8 +16,11 @@ pub(super) const PORT: u16 = 5432;
 
 /// Where the file is, if anything says so.
 pub(super) fn path() -> Option<PathBuf> {
-    let named = std::env::var_os("PGPASSFILE").map(PathBuf::from);
-    named.or_else(|| std::env::home_dir().map(|home| home.join(".pgpass")))
+    named().or_else(|| std::env::home_dir().map(|home| home.join(".pgpass")))
+}
+
+fn named() -> Option<PathBuf> {
+    std::env::var_os("PGPASSFILE").map(PathBuf::from)
 }
 
 /// The password for a connection, if there is one.
@@ -33,6 +36,8 @@ pub(super) fn find(config: &Config) -> Result<Option<SecretBytes>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
         }
+        // Of another user's home, as that of who started the service; a file that is named is meant.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && named().is_none() => return Ok(None),
         Err(error) => return Err(io(error)),
     };
     if metadata.mode() & 0o077 != 0 {
