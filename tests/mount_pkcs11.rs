@@ -178,6 +178,29 @@ fn a_token_that_hangs_or_was_pulled_out_stops_cold_files_and_nothing_else() {
     assert_comes_back(&pulled, b"pulled");
 }
 
+/// Its files would be lost when the first token is back.
+#[test]
+fn a_token_that_another_one_of_the_same_name_replaces_is_not_written_with() {
+    let mut volume = Volume::bare();
+    let token = Token::new(volume.scratch("token"));
+    let url = token.url(Path::new(SOFTHSM));
+    ok(with(volume.kmsfs("init").args(["--kms", &url, "--wrap", "direct"]).arg(volume.lower()), &token));
+    let mut command = volume.mount_command();
+    with(command.args(["--kms", &url, "--key-age", "1"]), &token);
+    volume.mount_with(&mut command);
+    let cold = volume.path("cold");
+    fs::write(&cold, b"cold").unwrap();
+    token.replace(true);
+    assert!(wait_until(BOUND, || is_nokey(&File::open(&cold))), "the other key does not open it");
+    let refused = wait_until(BOUND, || is_nokey(&File::create_new(volume.path("new"))));
+    assert!(refused, "and no file is made with it");
+    token.replace(false);
+    assert_comes_back(&cold, b"cold");
+    fs::write(volume.path("newer"), b"newer").unwrap();
+    volume.unmount();
+    ok(with(volume.kmsfs("check").args(["--kms", &url]).arg(volume.lower()), &token));
+}
+
 #[test]
 fn sessions_that_the_token_forgets_are_opened_anew_and_nobody_notices() {
     let (mut volume, token, _) = volume_of_a_token(shim);

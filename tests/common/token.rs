@@ -25,7 +25,7 @@ pub struct Token {
 impl Token {
     /// Makes it in a new directory `dir`.
     pub fn new(dir: PathBuf) -> Token {
-        fs::create_dir_all(dir.join("tokens")).unwrap();
+        fs::create_dir_all(&dir).unwrap();
         let conf = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             dir.join("tokens").display()
@@ -33,12 +33,29 @@ impl Token {
         fs::write(dir.join("softhsm2.conf"), conf).unwrap();
         let token = Token { dir };
         token.set_pin_file(PIN);
-        let mut init = token.command("softhsm2-util");
-        ok(init.args(["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "08154711"]));
-        token.keygen("AES:32", &["--label", "volume", "--id", "01"]);
+        token.fill();
         let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/pkcs11_shim.c");
         ok(Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(token.shim()).arg(shim));
         token
+    }
+
+    /// Makes the token's files, with a new key.
+    fn fill(&self) {
+        fs::create_dir(self.dir.join("tokens")).unwrap();
+        let mut init = self.command("softhsm2-util");
+        ok(init.args(["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "08154711"]));
+        self.keygen("AES:32", &["--label", "volume", "--id", "01"]);
+    }
+
+    /// Puts another token in the place of this one, with the same names and another key; or this one back.
+    pub fn replace(&self, replaced: bool) {
+        if replaced {
+            self.take_away(true);
+            self.fill();
+        } else {
+            fs::remove_dir_all(self.dir.join("tokens")).unwrap();
+            self.take_away(false);
+        }
     }
 
     /// A program that uses SoftHSM, with this token.

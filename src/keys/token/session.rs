@@ -12,14 +12,21 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A user of a token.
 pub(super) struct Client {
     uri: TokenUri,
     login: Login,
     pub(super) connected: Option<Connected>,
+    proofs: Proofs,
 }
+
+/// What each key wrapped when it was first used, by the keys' names. A key that does not unwrap it is another one, in a token
+/// that was put in the place of the first: files would be written that the first never opens.
+type Proofs = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
 /// An open session, logged in.
 pub(super) struct Connected {
@@ -31,11 +38,12 @@ pub(super) struct Connected {
     wanted: KeyMatch,
     /// Keys that were found, by their names.
     keys: HashMap<String, (ObjectHandle, Method)>,
+    proofs: Proofs,
 }
 
 impl Client {
     pub(super) fn new(uri: TokenUri, pin: Option<Pin>) -> Client {
-        Client { uri, login: Login::new(pin), connected: None }
+        Client { uri, login: Login::new(pin), connected: None, proofs: Proofs::default() }
     }
 
     /// Opens a session and logs in.
@@ -49,7 +57,8 @@ impl Client {
         let methods = methods(module, slot)?;
         let label = token.label().to_owned();
         let wanted = self.uri.key.clone();
-        Ok(self.connected.insert(Connected { session, label, methods, wanted, keys: HashMap::new() }))
+        let (keys, proofs) = (HashMap::new(), Arc::clone(&self.proofs));
+        Ok(self.connected.insert(Connected { session, label, methods, wanted, keys, proofs }))
     }
 }
 
@@ -116,7 +125,15 @@ impl Connected {
                 })?;
                 let key = self.find(&uri)?;
                 let method = self.method(key, name)?;
-                Wrapper { session: &self.session, key, method }.prove()?;
+                let wrapper = Wrapper { session: &self.session, key, method };
+                let proof = wrapper.prove()?;
+                let mut proofs = self.proofs.lock();
+                if let Some(first) = proofs.get(name) {
+                    wrapper.check_proof(first, name)?;
+                } else {
+                    proofs.insert(name.to_owned(), proof);
+                }
+                drop(proofs);
                 self.keys.insert(name.to_owned(), (key, method));
                 (key, method)
             }

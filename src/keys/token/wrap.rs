@@ -32,6 +32,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// What AES key wrap makes of a data key and a digest.
 const WRAPPED_PAIR_LEN: usize = KEY_LEN + 32 + 8;
 
+/// The context in which keys are tried out.
+const PROOF: &[u8] = b"kmsfs proof";
+
 /// How a key wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -106,11 +109,11 @@ impl Wrapper<'_> {
     }
 
     /// Makes sure that what the key wraps unwraps, and in its own context only: there may be tokens that take additional
-    /// data and leave it out of account.
-    pub(super) fn prove(&self) -> std::result::Result<(), Trouble> {
+    /// data and leave it out of account. Gives something that it wrapped, for [`Wrapper::check_proof`].
+    pub(super) fn prove(&self) -> std::result::Result<Vec<u8>, Trouble> {
         let data_key = Key::random();
-        let blob = self.wrap(&data_key, b"kmsfs proof")?;
-        if self.open(&blob, b"kmsfs proof")? != data_key {
+        let blob = self.wrap(&data_key, PROOF)?;
+        if self.open(&blob, PROOF)? != data_key {
             return Err(Trouble::unsuitable("the token's key does not unwrap what it has wrapped"));
         }
         let unsound = match self.open(&blob, b"kmsfs other") {
@@ -122,21 +125,29 @@ impl Wrapper<'_> {
             return Err(Trouble::unsuitable(what));
         }
         // It was not that the token was away just then.
-        match self.open(&blob, b"kmsfs proof")? == data_key {
-            true => Ok(()),
+        match self.open(&blob, PROOF)? == data_key {
+            true => Ok(blob),
             false => Err(Trouble::unsuitable("the token's key does not unwrap what it has wrapped")),
         }
     }
 
+    /// Makes sure that it is the key that made `proof`.
+    pub(super) fn check_proof(&self, proof: &[u8], name: &str) -> std::result::Result<(), Trouble> {
+        self.open(proof, PROOF).map(drop).map_err(|_| {
+            let what = "is another key than the one that was used before, or its token was away just now";
+            Trouble::unsuitable(format_args!("{name} {what}"))
+        })
+    }
+
     /// What is wrong with the nonces of the token that made `blob`: one that uses another than it is given may use one twice.
     fn unsound_nonce(&self, blob: &[u8]) -> std::result::Result<Option<&'static str>, Trouble> {
-        let second = self.wrap(&Key::random(), b"kmsfs proof")?;
+        let second = self.wrap(&Key::random(), PROOF)?;
         if blob[1..=NONCE_LEN] == second[1..=NONCE_LEN] {
             return Ok(Some("the token's AES-GCM uses a nonce twice"));
         }
         let mut altered = blob.to_vec();
         altered[1] ^= 1;
-        let ignored = self.open(&altered, b"kmsfs proof").is_ok();
+        let ignored = self.open(&altered, PROOF).is_ok();
         Ok(ignored.then_some("the token's AES-GCM does not use the nonce that it is given"))
     }
 
