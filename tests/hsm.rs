@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::{
     fs,
     io::{self, Write},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -117,6 +118,39 @@ fn a_mount_waits_for_the_custodians_and_goes_on_without_remounting() {
 }
 
 #[test]
+fn custodians_administer_the_keystore_and_its_service_follows() {
+    let volume = Volume::bare();
+    let hsm = Hsm::start(&volume, "2/3");
+    let share = |number: u8| hsm.shares.join(format!("share-{number}.txt"));
+    let with = |command: &mut Command, shares: &[u8]| {
+        for number in shares {
+            command.arg("--share-file").arg(share(*number));
+        }
+        command.output().unwrap()
+    };
+    let create = ["create", "--alias", "alias/work"];
+    let few = with(volume.kmsfs("key").args(create), &[1]);
+    assert!(!few.status.success(), "one share is not enough");
+    let twice = with(volume.kmsfs("key").args(create), &[2, 2]);
+    assert!(!twice.status.success(), "nor is the same one twice");
+    let done = with(volume.kmsfs("key").args(create), &[1, 3]);
+    assert!(done.status.success(), "{}", message(&done));
+
+    // Through the service that custodians unlock meanwhile, too.
+    json(&hsm.unlock(&volume, 1));
+    json(&hsm.unlock(&volume, 2));
+    for args in [&["principal", "create", "user/alice"][..], &["map-uid", "user/alice", "65534"]] {
+        let done = with(volume.kmsfs("kms").args(args), &[2, 3]);
+        assert!(done.status.success(), "{}", message(&done));
+    }
+    let init =
+        volume.kmsfs("init").args(["--kms", &hsm.url(), "--key", "alias/work"]).arg(volume.lower()).output();
+    assert!(init.unwrap().status.success(), "the service knows the key");
+    let list = with(volume.kmsfs("kms").args(["principal", "list", "--json"]), &[1, 2]);
+    assert!(String::from_utf8_lossy(&list.stdout).contains("alice"));
+}
+
+#[test]
 fn an_hsms_service_signs_checkpoints_of_its_log_that_others_verify() {
     let volume = Volume::bare();
     let hsm = Hsm::start(&volume, "2/3");
@@ -157,10 +191,20 @@ fn no_passphrase_opens_the_keystore_of_an_hsm() {
 }
 
 #[test]
+fn shares_go_to_a_terminal_or_into_files_and_into_no_pipe() {
+    let volume = Volume::bare();
+    let refused = volume.kmsfs("hsm").args(["init", "--quorum", "2/3"]).output().unwrap();
+    assert!(!refused.status.success() && message(&refused).contains("--shares-to"), "{}", message(&refused));
+    assert!(refused.stdout.is_empty() && !volume.keystore().exists());
+}
+
+#[test]
 fn a_quorum_that_protects_nothing_is_refused_and_nothing_is_made() {
     let volume = Volume::bare();
     for (quorum, reason) in [("1/3", "at least 2"), ("4/3", "at least 2"), ("3/3", "--all"), ("x", "2/3")] {
-        let refused = volume.kmsfs("hsm").args(["init", "--quorum", quorum]).output().unwrap();
+        let mut init = volume.kmsfs("hsm");
+        init.args(["init", "--quorum", quorum, "--shares-to"]).arg(volume.scratch("shares"));
+        let refused = init.output().unwrap();
         assert!(
             !refused.status.success() && message(&refused).contains(reason),
             "{quorum}: {}",

@@ -4,14 +4,21 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Once,
+    time::Instant,
 };
 
 use super::{
-    Exit, Failure, Global,
-    secret::{Source, UnlockArgs},
+    Exit, Failure, Global, output,
+    secret::{self, AdministerArgs, Source, UnlockArgs},
 };
 use crate::{
     crypto::{self, passphrase::Argon2Params},
+    hsm::{
+        Sealed,
+        shares::Secret,
+        text::Labelled,
+        unsealing::{Taken, Unsealing},
+    },
     kms::{
         self, Kms,
         keystore::{self, Location},
@@ -49,6 +56,47 @@ pub fn open(global: &Global, unlock: &UnlockArgs) -> Result<Kms, Failure> {
     open_at_cost(global, unlock, None)
 }
 
+/// As [`open`], to administer the keystore: custodians open an HSM's with a quorum of their shares, whether it is served or not.
+///
+/// # Errors
+/// As [`open`]; shares that are none.
+pub fn administer(global: &Global, args: &AdministerArgs) -> Result<Kms, Failure> {
+    prepare()?;
+    let location = location(global)?;
+    if !location.exists()? || !is_of_quorum(&location)? {
+        return open(global, &args.unlock);
+    }
+    let sealed = Sealed::find(&location)?;
+    if args.share_file.is_empty() {
+        if args.unlock.source() != Source::Prompt {
+            return Err(keystore::Error::QuorumOnly(location).into());
+        }
+        output::note(format_args!("The HSM {sealed}: custodians give their shares to this command."));
+    }
+    let secret = collect(&sealed, &args.share_file)?;
+    Ok(sealed.open(&secret, options(None))?)
+}
+
+/// The secret, of the shares in files, or else of those that custodians type.
+///
+/// # Errors
+/// A share that is none, or another HSM's.
+pub fn collect(sealed: &Sealed, files: &[PathBuf]) -> Result<Secret, Failure> {
+    let mut unsealing = Unsealing::default();
+    let mut files = files.iter();
+    loop {
+        let file = files.next();
+        let share = secret::share(file.map(PathBuf::as_path), None)?;
+        let wrong = |what: &dyn std::fmt::Display| Failure::new(Exit::WrongSecret, what);
+        let words = std::str::from_utf8(share.expose()).map_err(|_| wrong(&"the share is no text"))?;
+        let labelled = Labelled::from_words(words).map_err(|err| wrong(&err))?;
+        match unsealing.submit(sealed, labelled, Instant::now()).map_err(|err| wrong(&err))? {
+            Taken::Complete(secret) => return Ok(secret),
+            Taken::More { have, need } => output::note(format_args!("{} of {need} shares.", have.len())),
+        }
+    }
+}
+
 /// As [`open`]; slots that are made get `cost` instead of the tuned one.
 ///
 /// # Errors
@@ -73,7 +121,7 @@ pub fn open_at_cost(
         match Kms::open(&location, &secret, options(cost)) {
             Ok(kms) => return Ok(kms),
             Err(keystore::Error::WrongPassphrase(_)) if source == Source::Prompt && attempt < ATTEMPTS => {
-                super::output::note(format_args!("Wrong passphrase, try again."));
+                output::note(format_args!("Wrong passphrase, try again."));
                 attempt += 1;
             }
             Err(err) => return Err(err.into()),
@@ -83,10 +131,14 @@ pub fn open_at_cost(
 
 /// Nobody is asked for a passphrase where custodians share the root key.
 fn refuse_quorum(location: &Location) -> Result<(), Failure> {
-    match Kms::inspect(location.clone())?.slots.iter().all(keystore::SlotInfo::is_of_quorum) {
+    match is_of_quorum(location)? {
         true => Err(keystore::Error::QuorumOnly(location.clone()).into()),
         false => Ok(()),
     }
+}
+
+fn is_of_quorum(location: &Location) -> Result<bool, Failure> {
+    Ok(Kms::inspect(location.clone())?.slots.iter().all(keystore::SlotInfo::is_of_quorum))
 }
 
 /// Makes a keystore with one slot, and opens it.

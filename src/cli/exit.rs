@@ -201,7 +201,10 @@ impl From<keystore::Error> for Failure {
             Zeroized(_) => (Exit::BadKeystore, None),
             QuorumOnly(_) => (
                 Exit::Refused,
-                Some("Serve it with `kmsfs kms serve`; custodians unlock it with `kmsfs hsm unlock`."),
+                Some(
+                    "Serve it with `kmsfs kms serve`, unlock it with `kmsfs hsm unlock`, and use its keys through the service: \
+                     --kms unix:SOCKET. `kmsfs key` and `kmsfs kms` take custodians' shares: --share-file.",
+                ),
             ),
             Foreign(_) => (Exit::BadKeystore, Some("Check --keystore and KMSFS_KEYSTORE.")),
             Truncated(_) | Tampered { .. } => {

@@ -50,6 +50,17 @@ pub struct NewSecretArgs {
     new_key_file: Option<PathBuf>,
 }
 
+/// How to open the keystore to administer it, which custodians can too. Flattened in place of [`UnlockArgs`].
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AdministerArgs {
+    /// Of a keystore that one person can open.
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
+    /// Read a custodian's share from FILE, if the keystore is an HSM's; several times, until there are enough
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Unlocking the keystore")]
+    pub share_file: Vec<PathBuf>,
+}
+
 impl UnlockArgs {
     /// Where the secret comes from; an option wins over the environment.
     pub fn source(&self) -> Source {

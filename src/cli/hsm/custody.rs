@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{
-    approvals::read_signed,
-    handing_out::{Destination, collect},
-};
+use super::{approvals::read_signed, handing_out::Destination};
 use crate::{
     cli::{Exit, Failure, Global, access, output},
     hsm::{self, NewShares, Sealed, shares::Secret},
@@ -81,7 +78,7 @@ pub(super) fn rekey(args: &ReplaceArgs, global: &Global) -> Result<(), Failure> 
     output::note(format_args!(
         "Old shares still open backups and other copies of the keystore from before: destroy the copies that you can.\n\
          If a quorum of old shares may come together with one, take its keys for known: rotate them, then `kmsfs rewrap` volumes.\n\
-         Services on the keystore have sealed themselves. Temporary credentials and import tokens have ended."
+         Services on the keystore seal themselves within a second; then custodians unlock them with the new shares. Temporary credentials and import tokens have ended."
     ));
     Ok(())
 }
@@ -98,7 +95,7 @@ fn replace(
     let signed = args.request.as_ref().map(|request| read_signed(sealed.id(), request, &args.approval));
     let signed = signed.transpose()?;
     let place = Destination::prepare(&args.new, global)?;
-    let secret = collect(&sealed, &args.share_file)?;
+    let secret = access::collect(&sealed, &args.share_file)?;
     let kms = sealed.open(&secret, kms::Options::default())?;
     let new = make(&sealed, secret, threshold, custodians)?;
     new.check_approved(&kms, signed.as_ref())?;
@@ -123,7 +120,7 @@ fn done(sealed: &Sealed, files: &[PathBuf], json: bool, what: &str) -> Result<()
     }
     output::note(format_args!(
         "{what} {location} of the HSM {sealed}: {threshold} of {custodians} shares open it.\n\
-         Every combination that was tried does. Start it with: kmsfs kms serve"
+         Every combination that was tried does. It is served by: kmsfs kms serve"
     ));
     Ok(())
 }

@@ -5,44 +5,20 @@ use std::{
     io::{self, BufRead, IsTerminal},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use qrcode::{QrCode, render::unicode};
 
 use super::{create, custody::InitArgs, recipients::Recipients};
 use crate::{
-    cli::{Exit, Failure, Global, output, secret},
+    cli::{Exit, Failure, Global, output},
     crypto::SecretBytes,
-    hsm::{
-        Sealed,
-        shares::Secret,
-        text::Labelled,
-        unsealing::{Taken, Unsealing},
-    },
+    hsm::{Sealed, text::Labelled},
 };
-
-/// The secret, of the shares in files, or else of those that custodians type.
-pub(super) fn collect(sealed: &Sealed, files: &[PathBuf]) -> Result<Secret, Failure> {
-    let mut unsealing = Unsealing::default();
-    let mut files = files.iter();
-    loop {
-        let file = files.next();
-        let share = secret::share(file.map(PathBuf::as_path), None)?;
-        let wrong = |what: &dyn std::fmt::Display| Failure::new(Exit::WrongSecret, what);
-        let words = std::str::from_utf8(share.expose()).map_err(|_| wrong(&"the share is no text"))?;
-        let labelled = Labelled::from_words(words).map_err(|err| wrong(&err))?;
-        match unsealing.submit(sealed, labelled, Instant::now()).map_err(|err| wrong(&err))? {
-            Taken::Complete(secret) => return Ok(secret),
-            Taken::More { have, need } => output::note(format_args!("{} of {need} shares.", have.len())),
-        }
-    }
-}
 
 /// Where new shares go.
 pub(super) enum Destination {
     Terminal,
-    Output,
     /// A file for each, encrypted if its custodian's key is known.
     Directory(PathBuf, Option<Recipients>),
 }
@@ -65,7 +41,10 @@ impl Destination {
                 Err(Failure::new(Exit::Usage, message).hint("Name a directory for them: --shares-to DIR."))
             }
             None if output::is_terminal() && io::stdin().is_terminal() => Ok(Destination::Terminal),
-            None => Ok(Destination::Output),
+            None => {
+                let message = "there is no terminal to show shares at: all of them would end up wherever the output goes";
+                Err(Failure::new(Exit::Usage, message).hint("Name a directory for them: --shares-to DIR."))
+            }
         }
     }
 
@@ -74,7 +53,6 @@ impl Destination {
         for share in shares {
             match self {
                 Destination::Terminal => show_page(&page(sealed, share)?)?,
-                Destination::Output => output::bytes(page(sealed, share)?.expose())?,
                 Destination::Directory(path, recipients) => {
                     files.push(write(path, share, recipients.as_ref())?)
                 }

@@ -102,6 +102,7 @@ pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
         check_counter(&status, expected)?;
     }
     if status["State"] == "Operational" {
+        output::note(format_args!("The HSM is operational already: no share was looked at."));
         return show(&status, json);
     }
     let share = secret::share(args.share_file.as_deref(), args.share_fd)?;

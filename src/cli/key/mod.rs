@@ -20,7 +20,7 @@ mod usage;
 
 use clap::Subcommand;
 
-use super::{Failure, Global, access, secret::UnlockArgs};
+use super::{Failure, Global, access, secret::AdministerArgs};
 use crate::kms::Call;
 
 /// On whose behalf everything here runs.
@@ -52,7 +52,7 @@ A mount that uses the same keystore notices every change within a second.";
 #[command(after_help = ABOUT_KEYS)]
 pub struct Args {
     #[command(flatten)]
-    unlock: UnlockArgs,
+    administer: AdministerArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -133,9 +133,9 @@ enum Command {
 /// The keystore cannot be opened, or the KMS refuses.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     if let Command::Usage(usage) = &args.command {
-        return usage::run(usage, global, &args.unlock);
+        return usage::run(usage, global, &args.administer.unlock);
     }
-    let kms = access::open(global, &args.unlock)?;
+    let kms = access::administer(global, &args.administer)?;
     let json = global.json;
     match &args.command {
         Command::Usage(_) => unreachable!("done without the keystore"),

@@ -17,7 +17,7 @@ mod user;
 
 use clap::Subcommand;
 
-use super::{Exit, Failure, Global, access, secret::UnlockArgs};
+use super::{Exit, Failure, Global, access, secret::AdministerArgs};
 use crate::kms;
 
 /// The groups of `kmsfs kms --help`.
@@ -38,7 +38,7 @@ A running service on the same keystore knows of a change within half a second.";
 #[command(after_help = ABOUT_PRINCIPALS)]
 pub struct Args {
     #[command(flatten)]
-    unlock: UnlockArgs,
+    administer: AdministerArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -80,9 +80,10 @@ enum Command {
 /// # Errors
 /// Those of the command.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
-    let open = || access::open(global, &args.unlock);
+    let open = || access::administer(global, &args.administer);
+    let unlock = &args.administer.unlock;
     match &args.command {
-        Command::Serve(serving) => serve::run(serving, global, &args.unlock),
+        Command::Serve(serving) => serve::run(serving, global, unlock),
         Command::InitTls(args) => init_tls::run(args, global),
         Command::Settings(args) => settings::run(&open()?, args, global.json),
         Command::Principal(command) => principal::run(&open()?, command, global.json),
@@ -92,7 +93,7 @@ pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         Command::MapUid(args) => principal::map_uid(&open()?, args),
         Command::UnmapUid(args) => principal::unmap_uid(&open()?, args),
         Command::Audit(args) => audit::run(args, global, open),
-        Command::Checkpoint(command) => checkpoint::run(command, global, &args.unlock),
+        Command::Checkpoint(command) => checkpoint::run(command, global, unlock),
         Command::Usage(args) => usage::run(args, global, open),
     }
 }
