@@ -72,7 +72,8 @@ fn a_share_that_is_wrong_is_refused_in_words_that_do_not_repeat_it() {
         fs::write(&file, &text).unwrap();
         let refused = hsm.command(&volume, "unlock").arg("--share-file").arg(&file).output().unwrap();
         let message = message(&refused);
-        assert!(!refused.status.success() && message.contains(reason), "{message}");
+        assert_eq!(refused.status.code(), Some(3), "a wrong secret: {message}");
+        assert!(message.contains(reason), "{message}");
         assert!(!message.contains(words[10]), "{message}");
     }
     // A share of another HSM is well-formed, and told apart.

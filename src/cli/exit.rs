@@ -164,6 +164,8 @@ impl From<keys::Error> for Failure {
         let failure = Failure::new(exit, err.message());
         match err.name() {
             Some(name) => failure.named(name),
+            None if exit == Exit::Unavailable => failure
+                .hint("Is the KMS there, and may this user reach it? Ours is started by `kmsfs kms serve`."),
             None => failure,
         }
     }

@@ -68,7 +68,12 @@ pub(super) fn run(request: &Request<'_>, input: &Input<'_>, output: &mut Object<
 fn find(name: &str) -> Result<&'static Served> {
     let all = SERVED.iter().chain(OWN);
     let found = all.into_iter().find(|served| served.model.name == name && Guarded::of(name).is_some());
-    found.ok_or_else(|| Error::new("ValidationException", format!("{name} is not run with approvals.")))
+    let how = match name {
+        "HsmRefresh" => "is done by `kmsfs hsm refresh --request FILE --approval FILE`",
+        "HsmRekey" => "is done by `kmsfs hsm rekey --request FILE --approval FILE`",
+        _ => "is not run with approvals",
+    };
+    found.ok_or_else(|| Error::new("ValidationException", format!("{name} {how}.")))
 }
 
 /// Refuses arguments that the operation does not have. Elsewhere they are passed over, but who approved them thought that

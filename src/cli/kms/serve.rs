@@ -143,7 +143,10 @@ pub fn run(args: &Args, global: &Global, unlock: &UnlockArgs) -> Result<(), Fail
     confine(&places);
     let keystore = match custodians(&location)? {
         None => Keystore::Open(access::open(global, unlock)?),
-        Some(sealed) => Keystore::Sealed(sealed),
+        Some(sealed) => {
+            output::note(format_args!("The HSM {sealed} is sealed: its custodians run `kmsfs hsm unlock`."));
+            Keystore::Sealed(sealed)
+        }
     };
     let gate = Arc::new(making.gate(keystore)?);
     let runtime = runtime(args.threads).map_err(|error| failed("start its threads", &error))?;

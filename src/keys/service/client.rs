@@ -230,6 +230,7 @@ impl Client {
             "IncorrectKeyException" | "InvalidCiphertextException" => ErrorKind::Invalid,
             "InvalidArnException" | "NotFoundException" => ErrorKind::NotFound,
             "InvalidKeyUsageException" => ErrorKind::Unsuitable,
+            "InvalidShareException" | "CKR_PIN_INCORRECT" | "CKR_PIN_LOCKED" => ErrorKind::Secret,
             _ => ErrorKind::Unavailable,
         };
         let outlook = match name {

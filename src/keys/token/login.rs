@@ -103,7 +103,7 @@ impl Login {
     }
 }
 
-const LOCKED: &str = "the token has locked its PIN: its security officer can set another";
+const LOCKED: &str = "the token has locked its PIN, for a while or until whoever administers it sets another";
 
 fn secret(what: &str) -> Trouble {
     Trouble::Final(Error::new(ErrorKind::Secret, what))
