@@ -9,12 +9,12 @@ use common::{
     tools::{bytes, ok},
     volume::{Volume, wait_until},
 };
-use hsm::Hsm;
+use hsm::{Hsm, library};
 use rustix::io::Errno;
 use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
@@ -28,12 +28,6 @@ fn unlock(hsm: &Hsm, host: &Volume) {
     for custodian in [1, 2] {
         assert!(hsm.unlock(host, custodian).status.success());
     }
-}
-
-fn library() -> PathBuf {
-    let library = Path::new(env!("CARGO_BIN_EXE_kmsfs")).with_file_name("libkmsfs_pkcs11.so");
-    assert!(library.exists(), "the library is not built: cargo build --package kmsfs-pkcs11");
-    library
 }
 
 fn is_no_key(path: &Path) -> bool {

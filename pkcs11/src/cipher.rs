@@ -11,25 +11,19 @@ use crate::session::Progress;
 use cryptoki_sys as ck;
 use kmsfs::crypto::lc::block::{Block, Mode};
 use kmsfs::kms::token::mechanism::{How, Mechanism};
-use kmsfs::kms::token::{MESSAGE_MAX, Template};
+use kmsfs::kms::token::{Function, MESSAGE_MAX, Template};
 use zeroize::Zeroizing;
 
 /// How much goes to the service at once, in bytes: whole blocks.
 const PIECE: usize = 256 << 10;
-
-/// Which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    Encrypt,
-    Decrypt,
-}
 
 /// See the module.
 pub(crate) struct Cipher {
     key: Id,
     mechanism: &'static Mechanism,
     parameter: Template,
-    way: Way,
+    /// To encrypt or to decrypt.
+    function: Function,
     /// The length of an RSA key's modulus.
     modulus: usize,
     /// What has not gone to the service yet.
@@ -49,26 +43,14 @@ impl Cipher {
         key: Id,
         facts: &Facts,
         (mechanism, parameter): (&'static Mechanism, Template),
-        way: Way,
+        function: Function,
     ) -> Return<Cipher> {
-        let (flag, allowed) = match way {
-            Way::Encrypt => (ck::CKF_ENCRYPT, facts.allows[0]),
-            Way::Decrypt => (ck::CKF_DECRYPT, facts.allows[1]),
-        };
-        if mechanism.flags & flag == 0 {
-            return Err(ck::CKR_MECHANISM_INVALID);
-        }
-        if !mechanism.how.takes(facts.key_type) {
-            return Err(ck::CKR_KEY_TYPE_INCONSISTENT);
-        }
-        if !allowed {
-            return Err(ck::CKR_KEY_FUNCTION_NOT_PERMITTED);
-        }
+        facts.check(function, mechanism)?;
         let mut cipher = Cipher {
             key,
             mechanism,
             parameter,
-            way,
+            function,
             modulus: facts.size,
             kept: Zeroizing::default(),
             blocks_left: u128::MAX,
@@ -115,7 +97,7 @@ impl Cipher {
         }
         if self.answer.is_none() {
             // An answer whose length is known is not computed in vain.
-            if self.way == Way::Encrypt && room.size() < self.bound(data.len()) {
+            if self.function == Function::Encrypt && room.size() < self.bound(data.len()) {
                 room.tell(self.bound(data.len()));
                 return Err(ck::CKR_BUFFER_TOO_SMALL);
             }
@@ -181,12 +163,12 @@ impl Cipher {
     /// How long the answer to what is kept and `more` bytes is at most.
     fn bound(&self, more: usize) -> usize {
         let length = self.kept.len() + more;
-        match (self.mechanism.how, self.way) {
-            (How::Block(cipher, Mode::CbcPad), Way::Encrypt) => {
+        match (self.mechanism.how, self.function) {
+            (How::Block(cipher, Mode::CbcPad), Function::Encrypt) => {
                 (length / cipher.length() + 1) * cipher.length()
             }
-            (How::Gcm, Way::Encrypt) => length + self.tag(),
-            (How::Gcm, Way::Decrypt) => length.saturating_sub(self.tag()),
+            (How::Gcm, Function::Encrypt) => length + self.tag(),
+            (How::Gcm, Function::Decrypt) => length.saturating_sub(self.tag()),
             (How::Block(..), _) => length,
             _ => self.modulus,
         }
@@ -201,8 +183,8 @@ impl Cipher {
         let How::Block(cipher, mode) = self.mechanism.how else { return 0 };
         let whole = length - length % cipher.length();
         // The last block shows the padding, and which is the last is not known yet.
-        match (mode, self.way) {
-            (Mode::CbcPad, Way::Decrypt) if whole == length => whole.saturating_sub(cipher.length()),
+        match (mode, self.function) {
+            (Mode::CbcPad, Function::Decrypt) if whole == length => whole.saturating_sub(cipher.length()),
             _ => whole,
         }
     }
@@ -241,7 +223,7 @@ impl Cipher {
             self.blocks_left = self.blocks_left.checked_sub(blocks).ok_or(self.bad_length())?;
         }
         let answer = self.send(library, ticket, number, piece)?;
-        let chained = if self.way == Way::Encrypt { &answer } else { piece };
+        let chained = if self.function == Function::Encrypt { &answer } else { piece };
         match mode {
             Mode::Cbc | Mode::CbcPad => {
                 let last = chained.len().checked_sub(cipher.length()).ok_or(ck::CKR_DEVICE_ERROR)?;
@@ -275,14 +257,17 @@ impl Cipher {
         mechanism: u64,
         data: &[u8],
     ) -> Return<Zeroizing<Vec<u8>>> {
-        let function = if self.way == Way::Encrypt { "Encrypt" } else { "Decrypt" };
-        let (key, parameter) = (&self.key, &self.parameter);
+        let (key, function, parameter) = (&self.key, self.function, &self.parameter);
         let what =
             Use { key, function, mechanism, parameter, message: data, is_digest: false, signature: &[] };
         library.over(library.service.run(ticket, &what))
     }
 
     fn bad_length(&self) -> ck::CK_RV {
-        if self.way == Way::Encrypt { ck::CKR_DATA_LEN_RANGE } else { ck::CKR_ENCRYPTED_DATA_LEN_RANGE }
+        if self.function == Function::Encrypt {
+            ck::CKR_DATA_LEN_RANGE
+        } else {
+            ck::CKR_ENCRYPTED_DATA_LEN_RANGE
+        }
     }
 }

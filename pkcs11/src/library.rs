@@ -9,10 +9,14 @@ use crate::session::Session;
 use cryptoki_sys as ck;
 use kmsfs::crypto::lc::ec::Curve;
 use kmsfs::crypto::lc::ml_dsa::Set;
-use kmsfs::kms::token::Template;
+use kmsfs::kms::token::mechanism::{Mechanism, ml_dsa_set};
+use kmsfs::kms::token::{Function, Template};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// The id of no object: what the service says of it tells only whether it knows this program.
+const NOTHING: Id = [0; 16];
 
 /// The only slot.
 pub(crate) const SLOT: ck::CK_SLOT_ID = 0;
@@ -48,9 +52,9 @@ struct Objects {
 /// What the library knows of a key, to answer at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
-    pub(crate) key_type: u64,
-    /// Encrypt, decrypt, sign, verify.
-    pub(crate) allows: [bool; 4],
+    key_type: u64,
+    /// What it may be used for, by [`Function`].
+    allows: [bool; Function::ALL.len()],
     /// The length of a modulus, of a curve's numbers, of a subprime, or of an ML-DSA signature, in bytes.
     pub(crate) size: usize,
 }
@@ -104,7 +108,7 @@ impl Library {
         // Whether the service still knows this program is to be known before, not after.
         let known = self.state.lock().ticket;
         if let Some(ticket) = known
-            && self.over(self.service.find(&ticket, &nothing())).is_err_and(is_over)
+            && self.service.read(&ticket, &NOTHING, &[]).is_err_and(is_over)
         {
             self.forget();
         }
@@ -233,6 +237,14 @@ impl Library {
         at.and_then(|at| objects.ids.get(at)).copied().ok_or(ck::CKR_OBJECT_HANDLE_INVALID)
     }
 
+    /// Whether an object is one of the token.
+    ///
+    /// # Errors
+    /// `CKR_OBJECT_HANDLE_INVALID`
+    pub(crate) fn is_token(&self, ticket: &Id, id: &Id) -> Return<bool> {
+        Ok(self.over(self.service.read(ticket, id, &[ck::CKA_TOKEN]))?.0.flag(ck::CKA_TOKEN))
+    }
+
     /// Forgets what is known of an object.
     pub(crate) fn forget_facts(&self, id: &Id) {
         self.objects.lock().facts.remove(id);
@@ -265,24 +277,35 @@ impl Library {
 }
 
 impl Facts {
+    /// Refuses a key for a function of a mechanism that is not for it.
+    ///
+    /// # Errors
+    /// `CKR_MECHANISM_INVALID`, `CKR_KEY_TYPE_INCONSISTENT`, `CKR_KEY_FUNCTION_NOT_PERMITTED`
+    pub(crate) fn check(&self, function: Function, mechanism: &Mechanism) -> Return<()> {
+        if mechanism.flags & function.flag() == 0 {
+            return Err(ck::CKR_MECHANISM_INVALID);
+        }
+        if !mechanism.how.takes(self.key_type) {
+            return Err(ck::CKR_KEY_TYPE_INCONSISTENT);
+        }
+        match self.allows[function as usize] {
+            true => Ok(()),
+            false => Err(ck::CKR_KEY_FUNCTION_NOT_PERMITTED),
+        }
+    }
+
     fn of(attributes: &Template) -> Option<Facts> {
-        let allowed = [ck::CKA_ENCRYPT, ck::CKA_DECRYPT, ck::CKA_SIGN, ck::CKA_VERIFY];
         let curve = attributes.get(ck::CKA_EC_PARAMS).and_then(|parameters| {
             Curve::ALL.into_iter().find(|curve| curve.oid() == parameters).map(|curve| curve.length())
         });
-        let post_quantum = attributes.number(ck::CKA_PARAMETER_SET).and_then(|set| match set {
-            ck::CKP_ML_DSA_44 => Some(Set::MlDsa44.signature_length()),
-            ck::CKP_ML_DSA_65 => Some(Set::MlDsa65.signature_length()),
-            ck::CKP_ML_DSA_87 => Some(Set::MlDsa87.signature_length()),
-            _ => None,
-        });
+        let post_quantum = attributes.number(ck::CKA_PARAMETER_SET).and_then(ml_dsa_set);
         let length = |kind| attributes.get(kind).map(<[u8]>::len);
         Some(Facts {
             key_type: attributes.number(ck::CKA_KEY_TYPE)?,
-            allows: allowed.map(|kind| attributes.flag(kind)),
+            allows: Function::ALL.map(|function| attributes.flag(function.attribute())),
             size: length(ck::CKA_MODULUS)
                 .or(curve)
-                .or(post_quantum)
+                .or(post_quantum.map(Set::signature_length))
                 .or(length(ck::CKA_SUBPRIME))
                 .unwrap_or_default(),
         })
@@ -308,9 +331,4 @@ fn absent(code: ck::CK_RV) -> ck::CK_RV {
 /// Whether the service does not know this program any more. One that is away may know it when it is back.
 fn is_over(code: ck::CK_RV) -> bool {
     code == ck::CKR_SESSION_HANDLE_INVALID
-}
-
-/// Attributes that no object has: a search for them tells only whether the service knows this program.
-fn nothing() -> Template {
-    [(ck::CKA_CLASS, u64::MAX.to_le_bytes().to_vec())].into_iter().collect()
 }

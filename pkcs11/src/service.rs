@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys as ck;
 use kmsfs::fuse::control::{SYSTEM_DIR, make_runtime_directory};
 use kmsfs::keys::{Caller, Error, ErrorKind, Place};
-use kmsfs::kms::token::{Code, Template};
+use kmsfs::kms::token::{Code, Function, Template};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Where the service's socket is, if not in its usual place.
 const SOCKET: &str = "KMSFS_PKCS11_SOCKET";
@@ -60,8 +60,7 @@ pub(crate) struct Info {
 /// What to do with which key.
 pub(crate) struct Use<'a> {
     pub(crate) key: &'a Id,
-    /// `Encrypt`, `Decrypt`, `Sign` or `Verify`.
-    pub(crate) function: &'static str,
+    pub(crate) function: Function,
     pub(crate) mechanism: u64,
     pub(crate) parameter: &'a Template,
     pub(crate) message: &'a [u8],
@@ -83,9 +82,8 @@ impl Service {
         Ok(Service { caller, tells: variable(DEBUG).is_some() })
     }
 
-    fn call(&self, operation: &str, mut body: Value, patience: Duration) -> Return<Answer> {
-        let answer = self.caller.ask(operation, &body, patience);
-        wipe(&mut body);
+    fn call(&self, operation: &str, body: Value, patience: Duration) -> Return<Answer> {
+        let answer = self.caller.ask(operation, body, patience);
         let answer = answer.map_err(|error| self.code(operation, &error))?;
         if answer.is_empty() {
             return Ok(Answer::default());
@@ -248,21 +246,11 @@ impl Service {
 
     pub(crate) fn run(&self, ticket: &Id, what: &Use<'_>) -> Return<Zeroizing<Vec<u8>>> {
         let body = json!({
-            "Ticket": b64(ticket), "Object": b64(what.key), "Function": what.function,
+            "Ticket": b64(ticket), "Object": b64(what.key), "Function": what.function.name(),
             "Mechanism": what.mechanism, "Parameter": b64(&what.parameter.encode()),
             "Message": b64(what.message), "IsDigest": what.is_digest, "Signature": b64(what.signature),
         });
         bytes(&self.call("UseObject", body, PATIENCE)?.result)
-    }
-}
-
-/// Wipes what a request held: PINs, keys and messages among it.
-fn wipe(body: &mut Value) {
-    let members = body.as_object_mut().into_iter().flat_map(|members| members.values_mut());
-    for member in members {
-        if let Value::String(text) = member {
-            text.zeroize();
-        }
     }
 }
 

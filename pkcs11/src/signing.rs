@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use cryptoki_sys as ck;
 use kmsfs::crypto::lc::{Digest, edwards};
 use kmsfs::kms::token::mechanism::{How, Mechanism};
-use kmsfs::kms::token::{MESSAGE_MAX, Template};
+use kmsfs::kms::token::{Function, MESSAGE_MAX, Template};
 use zeroize::Zeroizing;
 
 /// See the module.
@@ -35,21 +35,9 @@ impl Signing {
         key: Id,
         facts: &Facts,
         (mechanism, parameter): (&'static Mechanism, Template),
-        verifies: bool,
+        function: Function,
     ) -> Return<Signing> {
-        let (flag, allowed) = match verifies {
-            false => (ck::CKF_SIGN, facts.allows[2]),
-            true => (ck::CKF_VERIFY, facts.allows[3]),
-        };
-        if mechanism.flags & flag == 0 {
-            return Err(ck::CKR_MECHANISM_INVALID);
-        }
-        if !mechanism.how.takes(facts.key_type) {
-            return Err(ck::CKR_KEY_TYPE_INCONSISTENT);
-        }
-        if !allowed {
-            return Err(ck::CKR_KEY_FUNCTION_NOT_PERMITTED);
-        }
+        facts.check(function, mechanism)?;
         let length = match mechanism.how {
             How::Ecdsa(_) | How::Dsa(_) => 2 * facts.size,
             How::Eddsa => edwards::SIGNATURE,
@@ -89,7 +77,7 @@ impl Signing {
                 return Err(ck::CKR_BUFFER_TOO_SMALL);
             }
             self.update(more)?;
-            self.answer = Some(self.run(library, ticket, "Sign", &[])?);
+            self.answer = Some(self.run(library, ticket, Function::Sign, &[])?);
         }
         let answer = self.answer.take().unwrap_or_default();
         if let Err(code) = room.give(&answer) {
@@ -108,7 +96,7 @@ impl Signing {
         signature: &[u8],
     ) -> Return<Progress> {
         self.update(more)?;
-        self.run(library, ticket, "Verify", signature)?;
+        self.run(library, ticket, Function::Verify, signature)?;
         Ok(Progress::Over)
     }
 
@@ -116,7 +104,7 @@ impl Signing {
         &mut self,
         library: &Library,
         ticket: &Id,
-        function: &'static str,
+        function: Function,
         signature: &[u8],
     ) -> Return<Zeroizing<Vec<u8>>> {
         let digest = self.digest.take().map(digest::Context::finish);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     crypto::{self, passphrase::Argon2Params},
     hsm::{
-        Sealed,
+        self, Sealed,
         shares::Secret,
         text::Labelled,
         unsealing::{Taken, Unsealing},
@@ -63,10 +63,7 @@ pub fn open(global: &Global, unlock: &UnlockArgs) -> Result<Kms, Failure> {
 pub fn administer(global: &Global, args: &AdministerArgs) -> Result<Kms, Failure> {
     prepare()?;
     let location = location(global)?;
-    if !location.exists()? || !is_of_quorum(&location)? {
-        return open(global, &args.unlock);
-    }
-    let sealed = Sealed::find(&location)?;
+    let Some(sealed) = custodians(&location)? else { return open(global, &args.unlock) };
     if args.share_file.is_empty() {
         if args.unlock.source() != Source::Prompt {
             return Err(keystore::Error::QuorumOnly(location).into());
@@ -75,6 +72,19 @@ pub fn administer(global: &Global, args: &AdministerArgs) -> Result<Kms, Failure
     }
     let secret = collect(&sealed, &args.share_file)?;
     Ok(sealed.open(&secret, options(None))?)
+}
+
+/// The HSM, if custodians open the keystore.
+///
+/// # Errors
+/// What an HSM's keystore says of its shares cannot be read.
+pub fn custodians(location: &Location) -> Result<Option<Sealed>, Failure> {
+    match Sealed::find(location) {
+        Ok(sealed) => Ok(Some(sealed)),
+        // Whatever else there is to say of it, opening it says.
+        Err(hsm::Error::NotAnHsm(_) | hsm::Error::Keystore(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The secret, of the shares in files, or else of those that custodians type.
@@ -131,14 +141,10 @@ pub fn open_at_cost(
 
 /// Nobody is asked for a passphrase where custodians share the root key.
 fn refuse_quorum(location: &Location) -> Result<(), Failure> {
-    match is_of_quorum(location)? {
+    match Kms::inspect(location.clone())?.slots.iter().all(keystore::SlotInfo::is_of_quorum) {
         true => Err(keystore::Error::QuorumOnly(location.clone()).into()),
         false => Ok(()),
     }
-}
-
-fn is_of_quorum(location: &Location) -> Result<bool, Failure> {
-    Ok(Kms::inspect(location.clone())?.slots.iter().all(keystore::SlotInfo::is_of_quorum))
 }
 
 /// Makes a keystore with one slot, and opens it.

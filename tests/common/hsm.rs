@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -71,7 +71,8 @@ impl Hsm {
     }
 }
 
-fn serve(volume: &Volume, args: &[&str]) -> (Child, PathBuf, Option<SocketAddr>) {
+/// `kmsfs kms serve` on the volume's keystore, serving: its socket, and its address if `args` ask for one.
+pub fn serve(volume: &Volume, args: &[&str]) -> (Child, PathBuf, Option<SocketAddr>) {
     let socket = volume.home().join("hsm.sock");
     let mut command = volume.kmsfs("kms");
     let mut process =
@@ -91,6 +92,13 @@ impl Drop for Hsm {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The PKCS#11 library, beside the program.
+pub fn library() -> PathBuf {
+    let library = Path::new(env!("CARGO_BIN_EXE_kmsfs")).with_file_name("libkmsfs_pkcs11.so");
+    assert!(library.exists(), "the library is not built: cargo build --package kmsfs-pkcs11");
+    library
 }
 
 pub fn message(output: &Output) -> String {

@@ -12,9 +12,9 @@ mod programs;
 mod suite;
 mod token;
 
-use hsm::Hsm;
+use hsm::{Hsm, library};
 use std::{path::PathBuf, process::Command};
-use token::{PIN, Token, library};
+use token::{PIN, Token};
 
 use common::{tools::ok, volume::Volume};
 

@@ -1,7 +1,8 @@
 //! pkcs11-tool, p11-kit, OpenSSL and OpenSSH.
 
 use crate::common::tools::ok;
-use crate::token::{PIN, Token, library};
+use crate::hsm::library;
+use crate::token::{PIN, Token};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -1,8 +1,9 @@
 //! python-pkcs11's own test suite.
 
 use crate::common::tools::{ok, sh};
+use crate::hsm::library;
 use crate::suites;
-use crate::token::{PIN, Token, library};
+use crate::token::{PIN, Token};
 use std::{fs, path::Path};
 
 /// The tests that cannot pass, each with its reason.

@@ -1,30 +1,21 @@
 //! A service with a token of its own, for programs that load the library.
 
-use crate::common::{
-    tools::{ok, progress},
-    volume::Volume,
-};
+use crate::common::{tools::ok, volume::Volume};
+use crate::hsm::serve;
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
 };
 
 /// The user PIN.
 pub const PIN: &str = "471147";
 
-/// The library, beside the program.
-pub fn library() -> PathBuf {
-    let library = Path::new(env!("CARGO_BIN_EXE_kmsfs")).with_file_name("libkmsfs_pkcs11.so");
-    assert!(library.exists(), "the library is not built: cargo build --package kmsfs-pkcs11");
-    library
-}
-
 /// A running service on an ordinary keystore, and a PIN; killed when dropped.
 pub struct Token {
     volume: Volume,
     process: Child,
+    socket: PathBuf,
 }
 
 impl Token {
@@ -32,7 +23,8 @@ impl Token {
     pub fn start() -> Token {
         let volume = Volume::bare();
         volume.keystore_create();
-        let token = Token { process: serve(&volume), volume };
+        let (process, socket, _) = serve(&volume, &[]);
+        let token = Token { volume, process, socket };
         fs::write(token.scratch().join("pin"), PIN).unwrap();
         let mut pin = token.volume.kmsfs("hsm");
         ok(pin
@@ -47,12 +39,12 @@ impl Token {
     pub fn restart(mut self) -> Token {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = serve(&self.volume);
+        (self.process, self.socket, _) = serve(&self.volume, &[]);
         self
     }
 
-    pub fn socket(&self) -> PathBuf {
-        self.volume.home().join("token.sock")
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// A directory for the test's own files.
@@ -62,12 +54,12 @@ impl Token {
 
     /// A program with this token.
     pub fn command(&self, program: &str) -> Command {
-        crate::with_socket(program, &self.socket())
+        crate::with_socket(program, &self.socket)
     }
 
     /// `pkcs11-tool`, logged in; what it says.
     pub fn tool(&self, arguments: &[&str]) -> String {
-        let (good, said) = crate::tool(&self.socket(), &[&["--login", "--pin", PIN][..], arguments].concat());
+        let (good, said) = crate::tool(&self.socket, &[&["--login", "--pin", PIN][..], arguments].concat());
         assert!(good, "pkcs11-tool {arguments:?}: {said}");
         said
     }
@@ -78,14 +70,4 @@ impl Drop for Token {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn serve(volume: &Volume) -> Child {
-    let mut command = volume.kmsfs("kms");
-    command.args(["serve", "--socket"]).arg(volume.home().join("token.sock"));
-    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("Serving on")), "the service says that it serves");
-    std::thread::spawn(move || lines.for_each(|line| progress(format_args!("service: {line}"))));
-    process
 }

@@ -1,19 +1,23 @@
 //! Encryption, decryption, digests, random numbers.
 
-use crate::cipher::{Cipher, Way};
-use crate::library::{library, no_key};
+use crate::cipher::Cipher;
+use crate::library::{Library, library, no_key};
 use crate::parameter;
 use crate::raw::{self, Room, guarded};
+use crate::service::Id;
 use crate::session::{Progress, Session, begin, proceed};
 use crate::signing::context;
 use cryptoki_sys as ck;
+use kmsfs::kms::token::Function;
 use kmsfs::kms::token::mechanism::How;
 
-/// Where a session has what goes on.
-type Slot = fn(&mut Session) -> &mut Option<Cipher>;
-
-const ENCRYPT: Slot = |session| &mut session.encrypt;
-const DECRYPT: Slot = |session| &mut session.decrypt;
+/// Where a session has a message that is encrypted, or decrypted.
+fn slot(session: &mut Session, function: Function) -> &mut Option<Cipher> {
+    match function {
+        Function::Decrypt => &mut session.decrypt,
+        _ => &mut session.encrypt,
+    }
+}
 
 /// # Safety
 /// As of the standard's functions.
@@ -21,7 +25,7 @@ unsafe fn init(
     session: ck::CK_SESSION_HANDLE,
     mechanism: *mut ck::CK_MECHANISM,
     key: ck::CK_OBJECT_HANDLE,
-    (slot, way): (Slot, Way),
+    function: Function,
 ) -> ck::CK_RV {
     guarded(|| {
         let library = library()?;
@@ -29,32 +33,57 @@ unsafe fn init(
         let mut session = session.lock();
         // PKCS#11 3.0: no mechanism ends what goes on.
         if mechanism.is_null() {
-            return slot(&mut session).take().map(drop).ok_or(ck::CKR_OPERATION_NOT_INITIALIZED);
+            return slot(&mut session, function).take().map(drop).ok_or(ck::CKR_OPERATION_NOT_INITIALIZED);
         }
-        begin(slot(&mut session), || {
+        begin(slot(&mut session, function), || {
             let key = library.id(key).map_err(no_key)?;
             // SAFETY: the program's mechanism.
             let mechanism = unsafe { parameter::mechanism(mechanism) }?;
-            Cipher::new(key, &library.facts(&ticket, &key)?, mechanism, way)
+            Cipher::new(key, &library.facts(&ticket, &key)?, mechanism, function)
         })
     })
 }
 
-/// # Safety
-/// As of the standard's functions.
-unsafe fn step(
+/// Where the program has data, and how much.
+type Data = (*mut u8, ck::CK_ULONG);
+/// Where the program has room, and where it says and is told how much.
+type To = (*mut u8, *mut ck::CK_ULONG);
+
+fn step(
     session: ck::CK_SESSION_HANDLE,
-    slot: Slot,
-    to: (*mut u8, *mut ck::CK_ULONG),
-    step: impl FnOnce(&mut Cipher, &crate::library::Library, &crate::service::Id, Room) -> raw::Return<Progress>,
+    function: Function,
+    to: To,
+    step: impl FnOnce(&mut Cipher, &Library, &Id, Room) -> raw::Return<Progress>,
 ) -> ck::CK_RV {
     guarded(|| {
         let library = library()?;
         let (session, ticket) = library.session(session)?;
         let mut session = session.lock();
         let room = Room::new(to.0, to.1);
-        proceed(slot(&mut session), |cipher| step(cipher, &library, &ticket, room?))
+        proceed(slot(&mut session, function), |cipher| step(cipher, &library, &ticket, room?))
     })
+}
+
+/// # Safety
+/// As of the standard's functions.
+unsafe fn whole(session: ck::CK_SESSION_HANDLE, function: Function, data: Data, to: To) -> ck::CK_RV {
+    step(session, function, to, |cipher, library, ticket, room| {
+        // SAFETY: the program's data.
+        cipher.whole(library, ticket, &unsafe { raw::copy(data.0, data.1) }?, room)
+    })
+}
+
+/// # Safety
+/// As of the standard's functions.
+unsafe fn update(session: ck::CK_SESSION_HANDLE, function: Function, data: Data, to: To) -> ck::CK_RV {
+    step(session, function, to, |cipher, library, ticket, room| {
+        // SAFETY: the program's data.
+        cipher.update(library, ticket, &unsafe { raw::copy(data.0, data.1) }?, room)
+    })
+}
+
+fn finish(session: ck::CK_SESSION_HANDLE, function: Function, to: To) -> ck::CK_RV {
+    step(session, function, to, |cipher, library, ticket, room| cipher.finish(library, ticket, room))
 }
 
 pub(crate) unsafe extern "C" fn encrypt_init(
@@ -63,7 +92,7 @@ pub(crate) unsafe extern "C" fn encrypt_init(
     key: ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe { init(session, mechanism, key, (ENCRYPT, Way::Encrypt)) }
+    unsafe { init(session, mechanism, key, Function::Encrypt) }
 }
 
 pub(crate) unsafe extern "C" fn decrypt_init(
@@ -72,7 +101,7 @@ pub(crate) unsafe extern "C" fn decrypt_init(
     key: ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe { init(session, mechanism, key, (DECRYPT, Way::Decrypt)) }
+    unsafe { init(session, mechanism, key, Function::Decrypt) }
 }
 
 pub(crate) unsafe extern "C" fn encrypt(
@@ -83,11 +112,7 @@ pub(crate) unsafe extern "C" fn encrypt(
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe {
-        step(session, ENCRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.whole(library, ticket, &raw::copy(data, length)?, room)
-        })
-    }
+    unsafe { whole(session, Function::Encrypt, (data, length), (to, to_length)) }
 }
 
 pub(crate) unsafe extern "C" fn decrypt(
@@ -98,11 +123,7 @@ pub(crate) unsafe extern "C" fn decrypt(
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe {
-        step(session, DECRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.whole(library, ticket, &raw::copy(data, length)?, room)
-        })
-    }
+    unsafe { whole(session, Function::Decrypt, (data, length), (to, to_length)) }
 }
 
 pub(crate) unsafe extern "C" fn encrypt_update(
@@ -113,11 +134,7 @@ pub(crate) unsafe extern "C" fn encrypt_update(
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe {
-        step(session, ENCRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.update(library, ticket, &raw::copy(data, length)?, room)
-        })
-    }
+    unsafe { update(session, Function::Encrypt, (data, length), (to, to_length)) }
 }
 
 pub(crate) unsafe extern "C" fn decrypt_update(
@@ -128,11 +145,7 @@ pub(crate) unsafe extern "C" fn decrypt_update(
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe {
-        step(session, DECRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.update(library, ticket, &raw::copy(data, length)?, room)
-        })
-    }
+    unsafe { update(session, Function::Decrypt, (data, length), (to, to_length)) }
 }
 
 pub(crate) unsafe extern "C" fn encrypt_final(
@@ -140,12 +153,7 @@ pub(crate) unsafe extern "C" fn encrypt_final(
     to: *mut u8,
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
-    // SAFETY: as of the standard.
-    unsafe {
-        step(session, ENCRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.finish(library, ticket, room)
-        })
-    }
+    finish(session, Function::Encrypt, (to, to_length))
 }
 
 pub(crate) unsafe extern "C" fn decrypt_final(
@@ -153,12 +161,7 @@ pub(crate) unsafe extern "C" fn decrypt_final(
     to: *mut u8,
     to_length: *mut ck::CK_ULONG,
 ) -> ck::CK_RV {
-    // SAFETY: as of the standard.
-    unsafe {
-        step(session, DECRYPT, (to, to_length), |cipher, library, ticket, room| {
-            cipher.finish(library, ticket, room)
-        })
-    }
+    finish(session, Function::Decrypt, (to, to_length))
 }
 
 pub(crate) unsafe extern "C" fn digest_init(

@@ -1,8 +1,10 @@
 //! Keys: making, wrapping, unwrapping, deriving.
 
-use crate::library::{library, no_key};
+use super::objects::make;
+use crate::library::{Library, library, no_key};
 use crate::parameter;
 use crate::raw::{self, Room, guarded};
+use crate::service::Id;
 use cryptoki_sys as ck;
 
 pub(crate) unsafe extern "C" fn generate_key(
@@ -12,21 +14,18 @@ pub(crate) unsafe extern "C" fn generate_key(
     count: ck::CK_ULONG,
     to: *mut ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
-    guarded(|| {
-        raw::check_room(to)?;
-        let library = library()?;
-        let (session, ticket) = library.session(session)?;
+    let read = |_: &Library, _: &Id| {
         // SAFETY: the program's mechanism and attributes.
         let ((mechanism, _), template) =
             unsafe { (parameter::mechanism(mechanism)?, raw::template(template, count)?) };
-        let is_token = template.flag(ck::CKA_TOKEN);
-        let mut session = session.lock();
-        session.check_may_write(is_token)?;
-        let id = library.over(library.service.generate(&ticket, mechanism.number, &template))?;
-        session.made(id, is_token);
-        // SAFETY: the program's room.
-        unsafe { raw::write(to, library.handle(id)) }
-    })
+        Ok((template.flag(ck::CKA_TOKEN), (mechanism.number, template)))
+    };
+    // SAFETY: the program's room.
+    unsafe {
+        make(session, to, read, |library, ticket, (mechanism, template)| {
+            library.service.generate(ticket, mechanism, &template)
+        })
+    }
 }
 
 pub(crate) unsafe extern "C" fn generate_key_pair(
@@ -96,28 +95,25 @@ pub(crate) unsafe extern "C" fn unwrap_key(
     count: ck::CK_ULONG,
     to: *mut ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
-    guarded(|| {
-        raw::check_room(to)?;
-        let library = library()?;
-        let (session, ticket) = library.session(session)?;
+    let read = |library: &Library, _: &Id| {
         let unwrapping = library.id(unwrapping).map_err(|_| ck::CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
         // SAFETY: the program's mechanism, bytes and attributes.
-        let ((mechanism, parameter), wrapped, template) = unsafe {
+        let (by, wrapped, template) = unsafe {
             (
                 parameter::mechanism(mechanism)?,
                 raw::bytes(wrapped, wrapped_length)?,
                 raw::template(template, count)?,
             )
         };
-        let is_token = template.flag(ck::CKA_TOKEN);
-        let mut session = session.lock();
-        session.check_may_write(is_token)?;
-        let by = (mechanism.number, &parameter);
-        let id = library.over(library.service.unwrap(&ticket, &unwrapping, by, wrapped, &template))?;
-        session.made(id, is_token);
-        // SAFETY: the program's room.
-        unsafe { raw::write(to, library.handle(id)) }
-    })
+        Ok((template.flag(ck::CKA_TOKEN), (unwrapping, by, wrapped, template)))
+    };
+    // SAFETY: the program's room.
+    unsafe {
+        make(session, to, read, |library, ticket, (unwrapping, (mechanism, parameter), wrapped, template)| {
+            let by = (mechanism.number, &parameter);
+            library.service.unwrap(ticket, &unwrapping, by, wrapped, &template)
+        })
+    }
 }
 
 pub(crate) unsafe extern "C" fn derive_key(
@@ -128,21 +124,16 @@ pub(crate) unsafe extern "C" fn derive_key(
     count: ck::CK_ULONG,
     to: *mut ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
-    guarded(|| {
-        raw::check_room(to)?;
-        let library = library()?;
-        let (session, ticket) = library.session(session)?;
+    let read = |library: &Library, _: &Id| {
         let base = library.id(base).map_err(no_key)?;
         // SAFETY: the program's mechanism and attributes.
-        let ((mechanism, parameter), template) =
-            unsafe { (parameter::mechanism(mechanism)?, raw::template(template, count)?) };
-        let is_token = template.flag(ck::CKA_TOKEN);
-        let mut session = session.lock();
-        session.check_may_write(is_token)?;
-        let derived = library.service.derive(&ticket, &base, mechanism.number, &parameter, &template);
-        let id = library.over(derived)?;
-        session.made(id, is_token);
-        // SAFETY: the program's room.
-        unsafe { raw::write(to, library.handle(id)) }
-    })
+        let (by, template) = unsafe { (parameter::mechanism(mechanism)?, raw::template(template, count)?) };
+        Ok((template.flag(ck::CKA_TOKEN), (base, by, template)))
+    };
+    // SAFETY: the program's room.
+    unsafe {
+        make(session, to, read, |library, ticket, (base, (mechanism, parameter), template)| {
+            library.service.derive(ticket, &base, mechanism.number, &parameter, &template)
+        })
+    }
 }

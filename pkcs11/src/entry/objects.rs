@@ -1,9 +1,35 @@
 //! Objects: making, reading, changing, finding.
 
-use crate::library::library;
-use crate::raw::{self, guarded};
+use crate::library::{Library, library};
+use crate::raw::{self, Return, guarded};
+use crate::service::Id;
 use crate::session::begin;
 use cryptoki_sys as ck;
+
+/// Has the service make an object, of the token or of the session, and gives its handle. What cannot be given is not made.
+/// `read` takes what the program passes, and says whether the object is to be one of the token.
+///
+/// # Safety
+/// `to` is null, or room for a handle.
+pub(super) unsafe fn make<T>(
+    session: ck::CK_SESSION_HANDLE,
+    to: *mut ck::CK_OBJECT_HANDLE,
+    read: impl FnOnce(&Library, &Id) -> Return<(bool, T)>,
+    make: impl FnOnce(&Library, &Id, T) -> Return<Id>,
+) -> ck::CK_RV {
+    guarded(|| {
+        raw::check_room(to)?;
+        let library = library()?;
+        let (session, ticket) = library.session(session)?;
+        let (is_token, given) = read(&library, &ticket)?;
+        let mut session = session.lock();
+        session.check_may_write(is_token)?;
+        let id = library.over(make(&library, &ticket, given))?;
+        session.made(id, is_token);
+        // SAFETY: the program's room.
+        unsafe { raw::write(to, library.handle(id)) }
+    })
+}
 
 pub(crate) unsafe extern "C" fn create_object(
     session: ck::CK_SESSION_HANDLE,
@@ -11,20 +37,13 @@ pub(crate) unsafe extern "C" fn create_object(
     count: ck::CK_ULONG,
     to: *mut ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
-    guarded(|| {
-        raw::check_room(to)?;
-        let library = library()?;
-        let (session, ticket) = library.session(session)?;
+    let read = |_: &Library, _: &Id| {
         // SAFETY: the program's attributes.
         let template = unsafe { raw::template(template, count) }?;
-        let is_token = template.flag(ck::CKA_TOKEN);
-        let mut session = session.lock();
-        session.check_may_write(is_token)?;
-        let id = library.over(library.service.create(&ticket, &template))?;
-        session.made(id, is_token);
-        // SAFETY: the program's room.
-        unsafe { raw::write(to, library.handle(id)) }
-    })
+        Ok((template.flag(ck::CKA_TOKEN), template))
+    };
+    // SAFETY: the program's room.
+    unsafe { make(session, to, read, |library, ticket, template| library.service.create(ticket, &template)) }
 }
 
 pub(crate) unsafe extern "C" fn copy_object(
@@ -34,26 +53,22 @@ pub(crate) unsafe extern "C" fn copy_object(
     count: ck::CK_ULONG,
     to: *mut ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
-    guarded(|| {
-        raw::check_room(to)?;
-        let library = library()?;
-        let (session, ticket) = library.session(session)?;
+    let read = |library: &Library, ticket: &Id| {
         let object = library.id(object)?;
         // SAFETY: the program's attributes.
         let template = unsafe { raw::template(template, count) }?;
         let is_token = match template.get(ck::CKA_TOKEN) {
             Some(flag) => flag == [1],
-            None => {
-                library.over(library.service.read(&ticket, &object, &[ck::CKA_TOKEN]))?.0.flag(ck::CKA_TOKEN)
-            }
+            None => library.is_token(ticket, &object)?,
         };
-        let mut session = session.lock();
-        session.check_may_write(is_token)?;
-        let id = library.over(library.service.copy(&ticket, &object, &template))?;
-        session.made(id, is_token);
-        // SAFETY: the program's room.
-        unsafe { raw::write(to, library.handle(id)) }
-    })
+        Ok((is_token, (object, template)))
+    };
+    // SAFETY: the program's room.
+    unsafe {
+        make(session, to, read, |library, ticket, (object, template)| {
+            library.service.copy(ticket, &object, &template)
+        })
+    }
 }
 
 pub(crate) unsafe extern "C" fn destroy_object(
@@ -67,8 +82,7 @@ pub(crate) unsafe extern "C" fn destroy_object(
         let mut session = session.lock();
         let is_of_session = session.objects.contains(&object);
         if !session.is_read_write && !is_of_session {
-            let read = library.over(library.service.read(&ticket, &object, &[ck::CKA_TOKEN]))?;
-            session.check_may_write(read.0.flag(ck::CKA_TOKEN))?;
+            session.check_may_write(library.is_token(&ticket, &object)?)?;
         }
         library.over(library.service.destroy(&ticket, &object))?;
         session.objects.retain(|own| *own != object);
@@ -125,7 +139,7 @@ pub(crate) unsafe extern "C" fn get_attribute_value(
 ///
 /// # Safety
 /// It is one, and its value null or room for as much as it says.
-unsafe fn give(attribute: *mut ck::CK_ATTRIBUTE, value: raw::Return<&[u8]>) -> raw::Return<()> {
+unsafe fn give(attribute: *mut ck::CK_ATTRIBUTE, value: Return<&[u8]>) -> Return<()> {
     // SAFETY: the caller's.
     let attribute = unsafe { &mut *attribute };
     let result = value.and_then(|value| {
@@ -157,8 +171,7 @@ pub(crate) unsafe extern "C" fn set_attribute_value(
         let template = unsafe { raw::template(template, count) }?;
         let session = session.lock();
         if !session.is_read_write {
-            let read = library.over(library.service.read(&ticket, &object, &[ck::CKA_TOKEN]))?;
-            session.check_may_write(read.0.flag(ck::CKA_TOKEN))?;
+            session.check_may_write(library.is_token(&ticket, &object)?)?;
         }
         let changed = library.over(library.service.change(&ticket, &object, &template));
         library.forget_facts(&object);

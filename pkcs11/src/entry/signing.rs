@@ -6,6 +6,7 @@ use crate::raw::{self, Room, guarded};
 use crate::session::{begin, proceed};
 use crate::signing::Signing;
 use cryptoki_sys as ck;
+use kmsfs::kms::token::Function;
 
 pub(crate) unsafe extern "C" fn sign_init(
     session: ck::CK_SESSION_HANDLE,
@@ -13,7 +14,7 @@ pub(crate) unsafe extern "C" fn sign_init(
     key: ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe { init(session, mechanism, key, false) }
+    unsafe { init(session, mechanism, key, Function::Sign) }
 }
 
 pub(crate) unsafe extern "C" fn verify_init(
@@ -22,7 +23,7 @@ pub(crate) unsafe extern "C" fn verify_init(
     key: ck::CK_OBJECT_HANDLE,
 ) -> ck::CK_RV {
     // SAFETY: as of the standard.
-    unsafe { init(session, mechanism, key, true) }
+    unsafe { init(session, mechanism, key, Function::Verify) }
 }
 
 /// # Safety
@@ -31,13 +32,16 @@ unsafe fn init(
     session: ck::CK_SESSION_HANDLE,
     mechanism: *mut ck::CK_MECHANISM,
     key: ck::CK_OBJECT_HANDLE,
-    verifies: bool,
+    function: Function,
 ) -> ck::CK_RV {
     guarded(|| {
         let library = library()?;
         let (session, ticket) = library.session(session)?;
         let mut session = session.lock();
-        let slot = if verifies { &mut session.verify } else { &mut session.sign };
+        let slot = match function {
+            Function::Verify => &mut session.verify,
+            _ => &mut session.sign,
+        };
         // PKCS#11 3.0: no mechanism ends what goes on.
         if mechanism.is_null() {
             return slot.take().map(drop).ok_or(ck::CKR_OPERATION_NOT_INITIALIZED);
@@ -46,7 +50,7 @@ unsafe fn init(
             let key = library.id(key).map_err(no_key)?;
             // SAFETY: the program's mechanism.
             let mechanism = unsafe { parameter::mechanism(mechanism) }?;
-            Signing::new(key, &library.facts(&ticket, &key)?, mechanism, verifies)
+            Signing::new(key, &library.facts(&ticket, &key)?, mechanism, function)
         })
     })
 }

@@ -142,12 +142,7 @@ pub(super) fn unwrap_object(request: &Request<'_>, input: &Input<'_>, output: &m
 }
 
 pub(super) fn use_object(request: &Request<'_>, input: &Input<'_>, output: &mut Object<'_>) -> Result<()> {
-    let function = match input.required_text("Function") {
-        "Encrypt" => Function::Encrypt,
-        "Decrypt" => Function::Decrypt,
-        "Sign" => Function::Sign,
-        _ => Function::Verify,
-    };
+    let function = Function::named(input.required_text("Function")).expect("the model has the names");
     let message = Message {
         data: input.required_blob("Message"),
         is_digest: input.flag("IsDigest"),

@@ -145,10 +145,10 @@ pub(super) fn custodian(command: &CustodianCommand, json: bool) -> Result<(), Fa
     match command {
         CustodianCommand::Add { name, public_key, how } => {
             let public_key = base64(&read_public_key(public_key)?);
-            how.make(HSM_ADD_CUSTODIAN, &json!({ "Name": name, "PublicKey": public_key }), json)
+            how.make(HSM_ADD_CUSTODIAN, json!({ "Name": name, "PublicKey": public_key }), json)
         }
         CustodianCommand::Remove { name, how } => {
-            how.make(HSM_REMOVE_CUSTODIAN, &json!({ "Name": name }), json)
+            how.make(HSM_REMOVE_CUSTODIAN, json!({ "Name": name }), json)
         }
         CustodianCommand::List(socket) => {
             let described = describe(socket)?;
@@ -183,7 +183,7 @@ pub(super) fn policy(args: &PolicyArgs, json: bool) -> Result<(), Failure> {
     let wanted = args.require.iter().filter(|(_, count)| *count > 0);
     required
         .extend(wanted.map(|(guarded, count)| json!({ "Operation": guarded.name(), "Approvals": count })));
-    args.how.make(HSM_SET_POLICY, &json!({ "Requirements": required }), json)
+    args.how.make(HSM_SET_POLICY, json!({ "Requirements": required }), json)
 }
 
 /// `kmsfs hsm request`.
@@ -207,7 +207,7 @@ pub(super) fn run(args: &RunArgs, json: bool) -> Result<(), Failure> {
     let file = |path: &PathBuf| read_file(path, true).map(|file| base64(&file));
     let approvals = args.approval.iter().map(file).collect::<Result<Vec<_>, _>>()?;
     let body = json!({ "Request": file(&args.request)?, "Approvals": approvals });
-    let answer = call(&args.socket, "HsmRun", &body)?;
+    let answer = call(&args.socket, "HsmRun", body)?;
     let answer: Value = serde_json::from_str(&text(&answer, "Answer"))
         .map_err(|err| Failure::new(Exit::Failure, format_args!("the service's answer: {err}")))?;
     match json || answer.as_object().is_some_and(|members| !members.is_empty()) {
@@ -229,18 +229,18 @@ pub(super) fn read_signed(hsm: Uuid, request: &Path, approvals: &[PathBuf]) -> R
 
 impl ChangeArgs {
     /// Has the HSM make the change, or writes the request for it.
-    fn make(&self, operation: &str, arguments: &Value, json: bool) -> Result<(), Failure> {
+    fn make(&self, operation: &str, arguments: Value, json: bool) -> Result<(), Failure> {
         let (Some(out), Some(key)) = (&self.request, &self.key) else {
             call(&self.socket, operation, arguments)?;
             return if json { output::json(&json!({})) } else { Ok(()) };
         };
-        let arguments = Arguments::new(arguments).map_err(|err| Failure::new(Exit::Usage, err))?;
+        let arguments = Arguments::new(&arguments).map_err(|err| Failure::new(Exit::Usage, err))?;
         self.hours.write(key, hsm_id(&describe(&self.socket)?)?, operation, arguments, out, json)
     }
 }
 
 fn describe(socket: &SocketArgs) -> Result<Value, Failure> {
-    call(socket, "HsmDescribeApprovals", &json!({}))
+    call(socket, "HsmDescribeApprovals", json!({}))
 }
 
 fn hsm_id(described: &Value) -> Result<Uuid, Failure> {
@@ -249,7 +249,7 @@ fn hsm_id(described: &Value) -> Result<Uuid, Failure> {
 }
 
 /// Calls the service; what it refuses is no trouble with the service.
-fn call(socket: &SocketArgs, operation: &str, body: &Value) -> Result<Value, Failure> {
+fn call(socket: &SocketArgs, operation: &str, body: Value) -> Result<Value, Failure> {
     socket.call(operation, body).map_err(|failure| match failure.name() {
         Some(name) if name != "KeyUnavailableException" => {
             Failure::new(Exit::Refused, failure.message()).named(name)

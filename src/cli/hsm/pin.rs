@@ -28,7 +28,7 @@ pub(super) struct PinArgs {
 pub(super) fn set(args: &PinArgs) -> Result<(), Failure> {
     access::prepare()?;
     // Before anybody types: is there a service, and a PIN already?
-    let has_pin = args.socket.call("DescribeToken", &json!({}))?["HasPin"] == true;
+    let has_pin = args.socket.call("DescribeToken", json!({}))?["HasPin"] == true;
     let old = match has_pin {
         true => secret::own_pin("Old PIN", args.old_pin_file.as_deref(), false)?,
         false => SecretBytes::zeroed(0),
@@ -36,7 +36,7 @@ pub(super) fn set(args: &PinArgs) -> Result<(), Failure> {
     let new = secret::own_pin("New PIN", args.pin_file.as_deref(), true)?;
     let encoded = |pin: &SecretBytes| Zeroizing::new(STANDARD.encode(pin.expose()));
     let (old, new) = (encoded(&old), encoded(&new));
-    args.socket.call("SetTokenPin", &json!({ "OldPin": old.as_str(), "NewPin": new.as_str() }))?;
+    args.socket.call("SetTokenPin", json!({ "OldPin": old.as_str(), "NewPin": new.as_str() }))?;
     output::note(format_args!("The PIN is set."));
     Ok(())
 }

@@ -62,7 +62,7 @@ impl SocketArgs {
     ///
     /// # Errors
     /// The service does not answer, or refuses.
-    pub fn call(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
+    pub fn call(&self, operation: &str, body: Value) -> Result<Value, Failure> {
         let socket = self.path();
         let socket = std::path::absolute(&socket).map_err(|err| Failure::io("find", &socket, &err))?;
         Ok(Caller::new(Place::Unix(socket))?.call(operation, body)?)
@@ -70,7 +70,7 @@ impl SocketArgs {
 }
 
 pub(super) fn status(args: &SocketArgs, global: &Global) -> Result<(), Failure> {
-    let status = match args.call("HsmStatus", &json!({})) {
+    let status = match args.call("HsmStatus", json!({})) {
         Err(failure) if !args.is_served() => without_service(failure, global)?,
         answered => answered?,
     };
@@ -97,7 +97,7 @@ fn without_service(failure: Failure, global: &Global) -> Result<Value, Failure> 
 pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
     access::prepare()?;
     // Before anybody types: is there an HSM, and does it wait for shares?
-    let status = args.socket.call("HsmStatus", &json!({}))?;
+    let status = args.socket.call("HsmStatus", json!({}))?;
     if let Some(expected) = args.expect {
         check_counter(&status, expected)?;
     }
@@ -108,7 +108,7 @@ pub(super) fn unlock(args: &UnlockArgs, json: bool) -> Result<(), Failure> {
     let share = secret::share(args.share_file.as_deref(), args.share_fd)?;
     let words = std::str::from_utf8(share.expose());
     let words = words.map_err(|_| Failure::new(Exit::NoSecret, "the share is no text"))?;
-    show(&args.socket.call("HsmUnlock", &json!({ "Share": words.trim() }))?, json)
+    show(&args.socket.call("HsmUnlock", json!({ "Share": words.trim() }))?, json)
 }
 
 /// Whoever put an older copy in the keystore's place may be waiting for shares.
@@ -120,7 +120,7 @@ fn check_counter(status: &Value, expected: Counter) -> Result<(), Failure> {
 }
 
 pub(super) fn lock(args: &SocketArgs, json: bool) -> Result<(), Failure> {
-    let status = args.call("HsmLock", &json!({}))?;
+    let status = args.call("HsmLock", json!({}))?;
     if json {
         return output::json(&status);
     }

@@ -136,7 +136,7 @@ impl KeyArgs {
 
     fn ask(&self, first: Option<u64>, member: &str) -> Result<String, Failure> {
         let body = first.map_or_else(|| json!({}), |first| json!({ "First": first }));
-        let answer = self.socket.call("AuditCheckpoint", &body)?;
+        let answer = self.socket.call("AuditCheckpoint", body)?;
         Ok(answer[member].as_str().ok_or_else(not_understood)?.to_owned())
     }
 }

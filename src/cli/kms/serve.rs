@@ -29,7 +29,7 @@ use crate::{
     cli::{Exit, Failure, Global, access, output, secret::UnlockArgs},
     crypto,
     fuse::{control, sys},
-    hsm::{self, Sealed, shares::Secret},
+    hsm::{Sealed, shares::Secret},
     kms::{
         self, Kms, SystemClock,
         audit::{AuditLog, Durability, Options},
@@ -141,7 +141,7 @@ pub fn run(args: &Args, global: &Global, unlock: &UnlockArgs) -> Result<(), Fail
     };
     hand_over(&places, user.as_ref())?;
     confine(&places);
-    let keystore = match custodians(&location)? {
+    let keystore = match access::custodians(&location)? {
         None => Keystore::Open(access::open(global, unlock)?),
         Some(sealed) => {
             output::note(format_args!("The HSM {sealed} is sealed: its custodians run `kmsfs hsm unlock`."));
@@ -240,16 +240,6 @@ impl Making {
     fn unlocked(&self, sealed: &Sealed, secret: &Secret) -> Result<Arc<Service>, String> {
         let kms = sealed.open(secret, kms::Options::default()).map_err(|error| error.to_string())?;
         self.service(kms).map_err(|failure| failure.to_string())
-    }
-}
-
-/// The HSM, if custodians open the keystore.
-fn custodians(location: &Location) -> Result<Option<Sealed>, Failure> {
-    match Sealed::find(location) {
-        Ok(sealed) => Ok(Some(sealed)),
-        // Whatever else there is to say of it, opening it says.
-        Err(hsm::Error::NotAnHsm(_) | hsm::Error::Keystore(_)) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -158,24 +158,30 @@ impl Caller {
     ///
     /// # Errors
     /// `Unavailable` if there is no answer; otherwise what the service says.
-    pub fn call(&self, operation: &str, body: &serde_json::Value) -> Result<serde_json::Value, Error> {
+    pub fn call(&self, operation: &str, body: serde_json::Value) -> Result<serde_json::Value, Error> {
         let answer = self.ask(operation, body, PATIENCE)?;
         // An operation without members in its answer has an empty body.
         if answer.is_empty() { Ok(serde_json::json!({})) } else { parse(&answer) }
     }
 
-    /// As [`Caller::call`], with as much patience as it takes. Gives the answer's document.
+    /// As [`Caller::call`], with as much patience as it takes. Gives the answer's document. What the members of `body` hold,
+    /// PINs and shares among it, is wiped.
     ///
     /// # Errors
     /// As of [`Caller::call`].
     pub fn ask(
         &self,
         operation: &str,
-        body: &serde_json::Value,
+        mut body: serde_json::Value,
         patience: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         // Once: not every one of them may be repeated.
-        let answer = self.0.once(&format!("Kmsfs.{operation}"), body, patience);
+        let answer = self.0.once(&format!("Kmsfs.{operation}"), &body, patience);
+        for member in body.as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
+            if let serde_json::Value::String(text) = member {
+                text.zeroize();
+            }
+        }
         answer.map_err(|refused| refused.error)
     }
 }

@@ -1,7 +1,7 @@
 //! Making keys, key pairs and domain parameters.
 
 use super::code::{Code, Result};
-use super::material::{self, RSA_BITS_MAX, RSA_BITS_MIN, as_octets};
+use super::material::{self, RSA_BITS_MAX, RSA_BITS_MIN, RSA_NUMBERS, as_octets};
 use super::mechanism::{How, Mechanism};
 use super::object::{Object, Origin};
 use super::operate::inconsistent;
@@ -110,21 +110,12 @@ fn rsa(public: &Template) -> Result<[Template; 2]> {
     let exponent = public.get(ck::CKA_PUBLIC_EXPONENT).unwrap_or(&[1, 0, 1]);
     let invalid = |_| Code::ATTRIBUTE_VALUE_INVALID.because("No RSA key has that length and exponent.");
     let key = RsaKey::generate(bits, exponent).map_err(invalid)?;
-    let [n, e] = key.public_numbers().map_err(|_| size())?;
-    let (n, e) = (n.expose().to_vec(), e.expose().to_vec());
-    let secrets = key.private_numbers().map_err(|_| size())?;
-    let public = [(ck::CKA_MODULUS, n.clone()), (ck::CKA_PUBLIC_EXPONENT, e.clone())];
-    let kinds = [
-        ck::CKA_PRIVATE_EXPONENT,
-        ck::CKA_PRIME_1,
-        ck::CKA_PRIME_2,
-        ck::CKA_EXPONENT_1,
-        ck::CKA_EXPONENT_2,
-        ck::CKA_COEFFICIENT,
-    ];
-    let secrets = kinds.into_iter().zip(secrets.iter().map(|number| number.expose().to_vec()));
-    let private = [(ck::CKA_MODULUS, n), (ck::CKA_PUBLIC_EXPONENT, e)].into_iter().chain(secrets);
-    Ok([public.into_iter().collect(), private.collect()])
+    let public = key.public_numbers().map_err(|_| size())?;
+    let secret = key.private_numbers().map_err(|_| size())?;
+    let all = public.iter().chain(&secret).map(|number| number.expose().to_vec());
+    let private: Template = RSA_NUMBERS.into_iter().zip(all).collect();
+    let public = RSA_NUMBERS.into_iter().zip(public.iter().map(|number| number.expose().to_vec())).collect();
+    Ok([public, private])
 }
 
 fn ml_dsa(public: &Template) -> Result<[Template; 2]> {

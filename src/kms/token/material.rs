@@ -1,6 +1,7 @@
 //! What is in an object that computes: the key behind the attributes.
 
 use super::code::{Code, Result};
+use super::mechanism;
 use super::object::Object;
 use super::template::Template;
 use crate::crypto::SecretBytes;
@@ -16,6 +17,18 @@ use cryptoki_sys as ck;
 const ED25519: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
 /// As above, of X25519.
 const X25519: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x6e], b"\x13\x0acurve25519"];
+
+/// The attributes that the numbers of an RSA key pair are, in the order of PKCS #1: the public ones, then the secret ones.
+pub(super) const RSA_NUMBERS: [u64; 8] = [
+    ck::CKA_MODULUS,
+    ck::CKA_PUBLIC_EXPONENT,
+    ck::CKA_PRIVATE_EXPONENT,
+    ck::CKA_PRIME_1,
+    ck::CKA_PRIME_2,
+    ck::CKA_EXPONENT_1,
+    ck::CKA_EXPONENT_2,
+    ck::CKA_COEFFICIENT,
+];
 
 /// RSA keys are at least this long, in bits; shorter ones are broken in hours.
 pub(super) const RSA_BITS_MIN: usize = 1024;
@@ -264,13 +277,8 @@ fn known_curve(all: &Template, names: [&[u8]; 2]) -> Result<()> {
 /// # Errors
 /// It is missing, or none.
 pub(super) fn parameter_set(all: &Template) -> Result<Set> {
-    match all.number(ck::CKA_PARAMETER_SET) {
-        Some(ck::CKP_ML_DSA_44) => Ok(Set::MlDsa44),
-        Some(ck::CKP_ML_DSA_65) => Ok(Set::MlDsa65),
-        Some(ck::CKP_ML_DSA_87) => Ok(Set::MlDsa87),
-        Some(_) => Err(invalid()),
-        None => Err(missing("parameter set")),
-    }
+    let number = all.number(ck::CKA_PARAMETER_SET).ok_or_else(|| missing("parameter set"))?;
+    mechanism::ml_dsa_set(number).ok_or_else(invalid)
 }
 
 /// A point as DER has it, an OCTET STRING, without that wrapping. Bare points are taken too: what is `bare` bytes long is

@@ -2,6 +2,7 @@
 
 use crate::crypto::lc::Digest;
 use crate::crypto::lc::block::{Block, Mode};
+use crate::crypto::lc::ml_dsa::Set;
 use cryptoki_sys as ck;
 
 /// How a mechanism computes.
@@ -203,6 +204,16 @@ pub static MECHANISMS: &[Mechanism] = &[
 
 /// Curves modulo a prime, by name, points not compressed.
 const EC: u64 = ck::CKF_EC_F_P | ck::CKF_EC_NAMEDCURVE | ck::CKF_EC_UNCOMPRESS;
+
+/// The parameter set of ML-DSA with this number (`CKP_`).
+pub fn ml_dsa_set(number: u64) -> Option<Set> {
+    match number {
+        ck::CKP_ML_DSA_44 => Some(Set::MlDsa44),
+        ck::CKP_ML_DSA_65 => Some(Set::MlDsa65),
+        ck::CKP_ML_DSA_87 => Some(Set::MlDsa87),
+        _ => None,
+    }
+}
 
 /// The mechanism of this number.
 pub fn find(number: u64) -> Option<&'static Mechanism> {

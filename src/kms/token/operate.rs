@@ -31,6 +31,21 @@ pub enum Function {
 }
 
 impl Function {
+    /// All there are, in the order of their numbers.
+    pub const ALL: [Function; 4] = [Function::Encrypt, Function::Decrypt, Function::Sign, Function::Verify];
+    /// Their names, as on the wire.
+    pub const NAMES: &[&str] = &["Encrypt", "Decrypt", "Sign", "Verify"];
+
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        Function::NAMES[self as usize]
+    }
+
+    /// The function of this name.
+    pub fn named(name: &str) -> Option<Function> {
+        Function::ALL.into_iter().find(|function| function.name() == name)
+    }
+
     /// The attribute that a key must have, set.
     pub fn attribute(self) -> u64 {
         match self {

@@ -1,6 +1,7 @@
 //! Private keys as PKCS #8 (RFC 5208, 5958), which is what of them is wrapped.
 
 use super::code::{Code, Error, Result};
+use super::material::RSA_NUMBERS;
 use super::object::Object;
 use super::template::Template;
 use crate::crypto::lc::ec::Curve;
@@ -16,18 +17,6 @@ const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
-
-/// The attributes that RSA's numbers are, in the order of PKCS #1.
-const RSA_NUMBERS: [u64; 8] = [
-    ck::CKA_MODULUS,
-    ck::CKA_PUBLIC_EXPONENT,
-    ck::CKA_PRIVATE_EXPONENT,
-    ck::CKA_PRIME_1,
-    ck::CKA_PRIME_2,
-    ck::CKA_EXPONENT_1,
-    ck::CKA_EXPONENT_2,
-    ck::CKA_COEFFICIENT,
-];
 
 /// The encoding of a private key.
 ///

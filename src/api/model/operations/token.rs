@@ -4,7 +4,7 @@
 //! the standard, and errors have its names.
 
 use super::super::{Member, Operation, Shape, blob, optional, required, secret, text};
-use crate::kms::token::{Code, MESSAGE_MAX, PIN_LENGTHS, TEMPLATE_MAX};
+use crate::kms::token::{Code, Function, MESSAGE_MAX, PIN_LENGTHS, TEMPLATE_MAX};
 
 /// Most objects that a search tells.
 const FOUND_MAX: usize = 128 << 10;
@@ -19,7 +19,7 @@ static TEMPLATE: Shape = secret(0, TEMPLATE_MAX);
 static KINDS: Shape = blob(0, 8 * 1024);
 static CODES: Shape = Shape::List { of: &CODE, min: 0, max: 1024 };
 static CODE: Shape = text(0, 64);
-static FUNCTION: Shape = Shape::Enum(&["Encrypt", "Decrypt", "Sign", "Verify"]);
+static FUNCTION: Shape = Shape::Enum(Function::NAMES);
 static MESSAGE: Shape = secret(0, MESSAGE_MAX);
 static RESULT: Shape = secret(0, MESSAGE_MAX + 4096);
 
